@@ -1,0 +1,67 @@
+# Needs python3 (3.11 or newer, with venv) and git; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := packages/thenodes-plugin-api packages/thenodes-core packages/thenodes-relay packages/thenodes-cli
+PLUGIN := examples/kvstore_plugin
+EDITABLE := $(foreach path,$(PACKAGES) $(PLUGIN),-e $(path))
+PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint types contracts build clean
+
+help: ## list these verbs
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
+
+run: $(VENV)/installed ## start a node at its prompt, with the kvstore example loaded
+	@echo 'In a second terminal, start another node that connects to this one:'
+	@echo
+	@echo '    $(BIN)/thenodes run --port 50001 --state-dir data/second --bootstrap 127.0.0.1:50000 --plugin $(PLUGIN) --prompt'
+	@echo
+	@echo 'Then type "kvstore put a 1" in one and "kvstore get a" in the other.'
+	@echo
+	@$(BIN)/thenodes run --port 50000 --state-dir data/first --plugin $(PLUGIN) --prompt
+
+demo: $(VENV)/installed ## two nodes as two processes: put a key on one, read it on the other
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/ready ## set everything up and pass all tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/ready ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready ## mypy --strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/ready ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+build: $(VENV)/ready ## build every package into dist/
+	@for package in $(PACKAGES); do \
+	    (cd $$package && $(CURDIR)/$(BIN)/hatch build $(CURDIR)/dist) || exit 1; \
+	done
+
+clean: ## remove what was built and installed, not data/
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "TheNodes needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	    echo "No venv module: on Debian, apt-get install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python $(PROJECTS)
+	@echo 'Installing into $(VENV) …'
+	@$(BIN)/pip install --quiet --disable-pip-version-check $(EDITABLE)
+	@touch $@
+
+$(VENV)/ready: $(VENV)/installed pyproject.toml
+	@echo 'Installing the development tools …'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	@touch $@

@@ -1,0 +1,5 @@
+"""The `thenodes` command."""
+
+from ._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,5 @@
+"""`python -m thenodes_cli`."""
+
+from .main import main
+
+main()

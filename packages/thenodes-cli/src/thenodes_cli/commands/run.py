@@ -1,0 +1,158 @@
+"""`thenodes run`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from thenodes_core import Config, Node, load_config
+from thenodes_core.config import make_config
+from thenodes_core.events.console import ConsoleSink
+from thenodes_plugin_api import Level
+
+from ..console import Console
+from .target import DEFAULT_STATE_DIR
+
+__all__ = ["command"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thenodes run --prompt
+  thenodes run --port 50001 --state-dir data/second --bootstrap 127.0.0.1:50000 --prompt
+  thenodes run --config node.toml --log-level warning
+  printf 'peers\\nquit\\ny\\n' | thenodes run --prompt"""
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A TOML file; the options below win over it.",
+)
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.  [default: 50000]"
+)
+@click.option(
+    "--bootstrap",
+    multiple=True,
+    metavar="ADDR",
+    help="Stay connected with host:port, ws://… or wss://…. Can be repeated.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Key, lock, control socket and plugins' data.  [default: {DEFAULT_STATE_DIR}]",
+)
+@click.option("--realm", metavar="NAME", help="The network to belong to.  [default: default]")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Load a plugin from its source tree. Can be repeated.",
+)
+@click.option(
+    "--plugins",
+    "plugins_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Load every plugin in this directory.",
+)
+@click.option(
+    "--prompt", is_flag=True, help="Open a prompt; without a terminal, read lines from stdin."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice([level.value for level in Level], case_sensitive=False),
+    default=Level.INFO.value,
+    show_default=True,
+    help="Events and log records below it are not shown.",
+)
+def command(
+    config_file: Path | None,
+    host: str | None,
+    port: int | None,
+    bootstrap: tuple[str, ...],
+    state_dir: Path | None,
+    realm: str | None,
+    plugins: tuple[Path, ...],
+    plugins_dir: Path | None,
+    prompt: bool,
+    log_level: str,
+) -> None:
+    """Run a node until Ctrl-C, SIGTERM or `quit` at the prompt.
+
+    It listens for peers, stays connected with the bootstrap addresses and runs
+    its plugins. `thenodes status` and `thenodes exec` talk to it.
+    """
+    flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
+    config, given = make_config(flags) if config_file is None else load_config(config_file, flags)
+    if config.node.state_dir is None:
+        config, given = _with_state_dir(config, given)
+    asyncio.run(_run(config, given, Level(log_level.lower()), prompt=prompt))
+
+
+def _flags(
+    host: str | None,
+    port: int | None,
+    bootstrap: Sequence[str],
+    state_dir: Path | None,
+    realm: str | None,
+    plugins: Sequence[Path],
+    plugins_dir: Path | None,
+) -> dict[str, Any]:
+    flags: dict[str, Any] = {}
+    if host is not None:
+        flags["host"] = host
+    if port is not None:
+        flags["port"] = port
+    if bootstrap:
+        flags["bootstrap_nodes"] = list(bootstrap)
+    if state_dir is not None:
+        flags["node"] = {"state_dir": str(state_dir)}
+    if realm is not None:
+        flags["realm"] = {"name": realm}
+    loaded: dict[str, Any] = {"paths": [str(path) for path in plugins]} if plugins else {}
+    if plugins_dir is not None:
+        loaded["directory"] = str(plugins_dir)
+    if loaded:
+        flags["plugins"] = loaded
+    return flags
+
+
+def _with_state_dir(config: Config, given: frozenset[str]) -> tuple[Config, frozenset[str]]:
+    from msgspec.structs import replace
+
+    node = replace(config.node, state_dir=str(DEFAULT_STATE_DIR))
+    return replace(config, node=node), given
+
+
+async def _run(config: Config, given: frozenset[str], level: Level, *, prompt: bool) -> None:
+    console = Console(sys.stderr)
+    logging.basicConfig(level=level.severity, handlers=[console.log_handler()], force=True)
+    node = Node(config, given=given, sinks=(ConsoleSink(console.write, level=level),))
+    loop = asyncio.get_running_loop()
+    async with node:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, node.stop)
+        if prompt:
+            from ..prompt.session import run_prompt
+
+            talking = asyncio.ensure_future(run_prompt(node, console))
+            stopping = asyncio.ensure_future(node.wait_stopped())
+            await asyncio.wait({talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (talking, stopping):
+                task.cancel()
+            await asyncio.gather(talking, stopping, return_exceptions=True)
+            if not talking.cancelled():
+                talking.result()
+        else:
+            await node.wait_stopped()

@@ -1,0 +1,31 @@
+"""All that this program prints: text for people, JSON for machines."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from thenodes_core.text import printable
+
+__all__ = ["emit", "fail", "lines"]
+
+
+def lines(text: str) -> str:
+    """Text that may come from a peer, safe to print: control characters escaped, lines kept."""
+    return "\n".join(printable(line, most=10_000) for line in text.split("\n"))
+
+
+def emit(text: str, data: object, *, as_json: bool) -> None:
+    """Print the text, or the data as JSON."""
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    elif text:
+        click.echo(lines(text))
+
+
+def fail(message: str) -> None:
+    """Print an error in one line."""
+    label = click.style("error:", fg="red", bold=True) if sys.stderr.isatty() else "error:"
+    click.echo(f"{label} {lines(message)}", err=True)

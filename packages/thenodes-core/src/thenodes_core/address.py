@@ -1,0 +1,62 @@
+"""Addresses that can be dialled: `host:port`, `ws://host:port/path`, `wss://…`."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+__all__ = ["Address", "parse_address"]
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A parsed address.
+
+    Attributes:
+        text: as it was given.
+        url: `ws://…` or `wss://…`, to dial.
+        host: name or IP address.
+        port: TCP port.
+    """
+
+    text: str
+    url: str
+    host: str
+    port: int
+
+    @property
+    def host_port(self) -> str:
+        """`host:port`, with brackets around an IPv6 address."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_address(text: str, *, scheme: str = "ws") -> Address:
+    """Parse an address; `host:port` takes `scheme`.
+
+    Raises:
+        ValueError: says what is wrong with it.
+    """
+    url = text if "://" in text else f"{scheme}://{text}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an address: {error}") from error
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"{text!r}: expected host:port, ws://… or wss://…, got {parts.scheme}://")
+    if not parts.hostname or parts.username is not None or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is not an address: expected host:port, ws://… or wss://…")
+    if parts.fragment:
+        raise ValueError(f"{text!r}: an address with a node id (#…) is not supported yet")
+    if port is None:
+        if "://" not in text:
+            raise ValueError(f"{text!r} has no port: expected host:port, such as {text}:50000")
+        port = _DEFAULT_PORTS[parts.scheme]
+    if port == 0:
+        raise ValueError(f"{text!r}: port 0 cannot be dialled")
+    return Address(text, url, parts.hostname, port)

@@ -1,0 +1,77 @@
+"""The node's own commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..errors import CommandError
+from .commands import Command, CommandTable, Reply
+from .status import NodeStatus, render_peers, render_status
+
+__all__ = ["NodeView", "add_builtin_commands"]
+
+
+class NodeView(Protocol):
+    """What these commands look at."""
+
+    def status(self) -> NodeStatus:
+        """The node, now."""
+        ...
+
+
+def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
+    """Add `help`, `version`, `peers` and `status`."""
+
+    async def show_help(words: Sequence[str]) -> Reply:
+        return _help(table, words)
+
+    async def version(words: Sequence[str]) -> Reply:
+        _expect_none("version", words)
+        status = node.status()
+        data = {"version": status.version, "node_id": status.node_id, "realm": status.realm}
+        return Reply(
+            f"TheNodes {status.version}, node {status.node_id}, realm {status.realm}", data
+        )
+
+    async def peers(words: Sequence[str]) -> Reply:
+        _expect_none("peers", words)
+        connected = node.status().peers
+        return Reply(render_peers(connected), connected)
+
+    async def show_status(words: Sequence[str]) -> Reply:
+        _expect_none("status", words)
+        status = node.status()
+        return Reply(render_status(status), status)
+
+    table.add(Command("help", "list the commands, or those of a plugin", show_help, "[plugin]"))
+    table.add(Command("version", "version, node id and realm", version, aliases=("about",)))
+    table.add(Command("peers", "list the connected peers", peers))
+    table.add(Command("status", "the node, its peers, plugins and counters", show_status))
+
+
+def _expect_none(name: str, words: Sequence[str]) -> None:
+    if words:
+        raise CommandError(f"{name} takes no arguments, got {' '.join(words)!r}")
+
+
+def _help(table: CommandTable, words: Sequence[str]) -> Reply:
+    if words:
+        shell = table.shell(words[0])
+        if shell is None:
+            raise CommandError(f"no plugin has the prefix {words[0]!r}")
+        rows = [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
+        return Reply(_table(rows), dict(rows))
+    rows = [
+        (" ".join(filter(None, (" | ".join((c.name, *c.aliases)), c.usage))), c.help)
+        for c in table.commands
+    ]
+    rows += [
+        (shell.prefix, f"enter the shell of the plugin {shell.prefix}") for shell in table.shells
+    ]
+    return Reply(_table(rows), dict(rows))
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in rows)

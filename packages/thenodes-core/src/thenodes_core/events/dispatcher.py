@@ -1,0 +1,126 @@
+"""Gives events to sinks without ever making the caller wait."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from thenodes_plugin_api import Event, EventSink, Level, SystemEvent
+
+from .counters import Counters
+
+__all__ = ["Dispatcher"]
+
+_log = logging.getLogger("thenodes.events")
+
+
+class Dispatcher:
+    """A bounded queue and a task for each sink.
+
+    Nobody waits: where a sink's queue is full the event is dropped for that
+    sink and counted as `events_dropped`; the sink is told how many it missed
+    once it goes on.
+
+    Args:
+        counters: counts drops and failures.
+        queue_events: the bound of each queue.
+        flush_seconds: time that sinks get at the end.
+    """
+
+    def __init__(
+        self, counters: Counters, *, queue_events: int = 1024, flush_seconds: float = 0.5
+    ) -> None:
+        self._counters = counters
+        self._queue_events = queue_events
+        self._flush_seconds = flush_seconds
+        self._feeds: dict[int, _Feed] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        feeds, self._feeds = list(self._feeds.values()), {}
+        for feed in feeds:
+            feed.finish()
+        tasks = [feed.task for feed in feeds]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._flush_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def add_sink(self, sink: EventSink) -> None:
+        """Give the sink every event from now on. Needs a running event loop."""
+        if id(sink) not in self._feeds:
+            self._feeds[id(sink)] = _Feed(sink, self._counters, self._queue_events)
+
+    def remove_sink(self, sink: EventSink) -> None:
+        """Give it none any more; what is queued for it is dropped."""
+        feed = self._feeds.pop(id(sink), None)
+        if feed is not None:
+            feed.task.cancel()
+
+    def emit(self, event: Event) -> None:
+        """Queue an event for every sink; never waits, never raises."""
+        for feed in self._feeds.values():
+            feed.put(event)
+
+
+class _Feed:
+    def __init__(self, sink: EventSink, counters: Counters, most: int) -> None:
+        self._sink = sink
+        self._counters = counters
+        self._most = most
+        self._queue: deque[Event] = deque()
+        self._missed = 0
+        self._finishing = False
+        self._wake = asyncio.Event()
+        self.task = asyncio.get_running_loop().create_task(self._run(), name="event sink")
+
+    def put(self, event: Event) -> None:
+        if len(self._queue) >= self._most:
+            self._missed += 1
+            self._counters.add("events_dropped")
+            return
+        self._queue.append(event)
+        self._wake.set()
+
+    def finish(self) -> None:
+        self._finishing = True
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            while self._queue:
+                await self._handle(self._queue.popleft())
+                if not self._queue and self._missed:
+                    missed, self._missed = self._missed, 0
+                    await self._handle(_missed(missed))
+            if self._finishing:
+                return
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _handle(self, event: Event) -> None:
+        try:
+            await self._sink.handle(event)
+        except Exception:
+            # A sink may be a plugin's: whatever it raises stays here.
+            self._counters.add("event_sink_failures")
+            _log.exception("event sink %s failed", type(self._sink).__name__)
+
+
+def _missed(count: int) -> Event:
+    return SystemEvent(
+        level=Level.WARNING,
+        action="events_dropped",
+        detail=f"{count} events were dropped here: this sink is too slow",
+    )

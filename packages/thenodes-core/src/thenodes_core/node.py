@@ -1,0 +1,383 @@
+"""A node: builds the parts, wires them, and owns their tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Awaitable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from msgspec import structs
+
+from thenodes_plugin_api import (
+    Body,
+    EventSink,
+    Level,
+    NetworkEvent,
+    Payload,
+    PeerInfo,
+    Plugin,
+    Realm,
+    SystemEvent,
+)
+
+from ._version import __version__
+from .address import Address, parse_address
+from .clock import Clock, SystemClock
+from .config import Config, given_keys, validate, with_defaults
+from .control.builtin import add_builtin_commands
+from .control.commands import CommandTable
+from .control.socket import CONTROL_SOCKET, ControlSocket
+from .control.status import DialStatus, NodeStatus, PluginLine
+from .errors import StartError
+from .events.counters import Counters
+from .events.dispatcher import Dispatcher
+from .limits import Limits
+from .peers.backoff import Backoff
+from .peers.dialer import Dialer
+from .peers.manager import PeerManager
+from .peers.store import KnownPeers
+from .plugins.context import Services
+from .plugins.host import PluginHost
+from .plugins.questions import Questions
+from .protocol.codec import Codec
+from .protocol.codec_bin import BinaryCodec
+from .protocol.codec_json import JsonCodec
+from .protocol.handshake import LocalNode, Role
+from .protocol.realm import make_realm
+from .security.identity import Identity, load_or_create_identity
+from .store.state_dir import StateDir
+from .transport.base import Link, Listener, Transport
+from .transport.websocket import WebSocketTransport
+
+__all__ = ["Node"]
+
+_PLUGIN_STOP_SECONDS = 0.8
+
+_log = logging.getLogger("thenodes.node")
+
+
+class Node:
+    """A peer-to-peer node.
+
+    ```python
+    async with Node(Config(port=0), plugins={"hello": Hello()}) as node:
+        print(node.id, node.address)
+    ```
+
+    Inside the context it listens, keeps its bootstrap addresses connected and
+    runs its plugins; on leaving it stops in order. Many can live in one process.
+
+    Args:
+        config: what to do.
+        plugins: plugins of the embedding program, by id; each gets EXTENSION
+            kinds that begin with `<id>.`.
+        given: the dotted keys of `config` that the operator set, over which no
+            plugin's preset wins; by default those that differ from the library's.
+        sinks: told of events from the very first on.
+        transport: makes connections; WebSocket by default.
+        clock: times everything; the system's by default.
+        limits: the bounds of each session.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        plugins: Mapping[str, Plugin] | None = None,
+        given: frozenset[str] | None = None,
+        sinks: tuple[EventSink, ...] = (),
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.config = config or Config()
+        self.clock: Clock = clock or SystemClock()
+        self.counters = Counters()
+        self.events = Dispatcher(self.counters)
+        self.commands = CommandTable()
+        self.limits = limits or Limits()
+        self.known = KnownPeers(self.clock)
+        self._given = given_keys(self.config) if given is None else given
+        self._embedded = dict(plugins or {})
+        self._sinks = sinks
+        self._transport = transport
+        self._host = PluginHost(self.events, self.counters)
+        self._stack = AsyncExitStack()
+        self._stop_requested = asyncio.Event()
+        self._dialers: list[Dialer] = []
+        self._dialling: list[asyncio.Task[None]] = []
+        self._plugin_tasks: list[asyncio.Task[None]] = []
+        self._capabilities: tuple[str, ...] = ()
+        self._fingerprint = ""
+        self._started_at = 0.0
+        self._listener: Listener | None = None
+        self._peers: PeerManager
+        self._state: StateDir
+        self._tasks: asyncio.TaskGroup
+
+    @property
+    def id(self) -> str:
+        """This node's id, once started."""
+        return self._peers.local.node_id
+
+    @property
+    def realm(self) -> Realm:
+        """This node's realm, once started."""
+        return self._peers.local.realm
+
+    @property
+    def address(self) -> str:
+        """Where it listens, `host:port`, once started."""
+        if self._listener is None:
+            raise StartError("the node does not listen: it is not started")
+        return _host_port(self._listener.host, self._listener.port)
+
+    @property
+    def peers(self) -> PeerManager:
+        """The connected peers, once started."""
+        return self._peers
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        """Queue a message for a connected peer; see `PeerManager.send`."""
+        await self._peers.send(to, body, payload, timeout_seconds=timeout_seconds)
+
+    def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every connected peer; see `PeerManager.broadcast`."""
+        return self._peers.broadcast(body, payload)
+
+    async def wait_for(self, node_id: str) -> PeerInfo:
+        """Wait until that peer is connected."""
+        return await self._peers.wait_for(node_id)
+
+    def stop(self) -> None:
+        """Ask whoever runs the node to leave its context; see `wait_stopped`."""
+        self._stop_requested.set()
+
+    async def wait_stopped(self) -> None:
+        """Wait until `stop` was called."""
+        await self._stop_requested.wait()
+
+    def status(self) -> NodeStatus:
+        """What operators see of it, now."""
+        config = self.config
+        now = self.clock.time()
+        return NodeStatus(
+            version=__version__,
+            node_id=self.id,
+            fingerprint=self._fingerprint,
+            realm=str(self.realm),
+            app_name=config.app_name,
+            node_type=config.node.node_type,
+            listening=self.address,
+            state_dir=None if self._state.is_temporary else str(self._state.path),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            uptime_seconds=now - self._started_at,
+            peers=self._peers.all(),
+            dialling=[DialStatus(*structs.astuple(d.attempt)) for d in self._dialers],
+            plugins=[
+                PluginLine(p.id, p.version, p.state, p.source, p.detail)
+                for p in self._host.status()
+            ],
+            counters=self.counters.snapshot(),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Start.
+
+        Raises:
+            ConfigError: a value cannot be used.
+            StartError: state directory or port cannot be used.
+        """
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.events)
+            for sink in self._sinks:
+                self.events.add_sink(sink)
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(None, None, None)
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        self._load_plugins()
+        config = self.config
+        validate(config)
+        self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
+        identity = load_or_create_identity(self._state.path)
+        self._fingerprint = identity.fingerprint
+        self._started_at = self.clock.time()
+        self._peers = self._make_peers(identity)
+        runtimes = self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
+        self._add_commands()
+        self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        stack.push_async_callback(self._stop)
+        self._plugin_tasks = [
+            self._tasks.create_task(runtime.run(), name=f"plugin {runtime.plugin_id}")
+            for runtime in runtimes
+        ]
+        await self._host.wait_started()
+        await self._listen()
+        if not self._state.is_temporary:
+            control = ControlSocket(self._state.path / CONTROL_SOCKET, self.commands)
+            await stack.enter_async_context(control)
+        self._dial()
+        self._emit("started", f"node {self.id} listens on {self.address}, realm {self.realm}")
+
+    async def _stop(self) -> None:
+        self._emit("stopping", "the node is stopping")
+        self._host.stop()
+        if self._plugin_tasks:
+            _, late = await asyncio.wait(self._plugin_tasks, timeout=_PLUGIN_STOP_SECONDS)
+            for task in late:
+                task.cancel()
+        if self._listener is not None:
+            await self._listener.close()
+        await self._peers.close()
+        for dialling in self._dialling:
+            dialling.cancel()
+
+    def _load_plugins(self) -> None:
+        config = self.config
+        self._host.load_embedded(self._embedded)
+        self._host.load_all(
+            [Path(path).expanduser() for path in config.plugins.paths],
+            _path(config.plugins.directory),
+            config.plugins.installed,
+        )
+        presets = self._host.config_defaults()
+        self.config = with_defaults(config, self._given, presets)
+        self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
+
+    def _make_peers(self, identity: Identity) -> PeerManager:
+        config = self.config
+        allowed = config.realm_access.allowed_node_types
+        realm = config.realm
+        local = LocalNode(
+            node_id=config.node.id or identity.node_id,
+            realm=make_realm(realm.name, realm.version, realm.code),
+            instance=os.urandom(16),
+            public_key=identity.public_key,
+            node_type=config.node.node_type,
+            capabilities=self._capabilities,
+            allowed_node_types=None if allowed is None else frozenset(allowed),
+        )
+        codecs: list[Codec] = [BinaryCodec(self.limits), JsonCodec(self.limits)]
+        return PeerManager(
+            local,
+            {codec.subprotocol: codec for codec in codecs},
+            self._host,
+            self.events,
+            self.counters,
+            limits=self.limits,
+            clock=self.clock,
+            random_bytes=os.urandom,
+        )
+
+    def _make_services(self) -> Services:
+        return Services(
+            node_id=self.id,
+            realm=self.realm,
+            clock=self.clock,
+            network=self._peers,
+            peer_store=self.known,
+            events=self.events,
+            questions=Questions(os.urandom),
+        )
+
+    def _plugin_dir(self, plugin_id: str) -> Path:
+        return self._state.subdirectory("plugins", plugin_id)
+
+    def _add_commands(self) -> None:
+        add_builtin_commands(self.commands, self)
+        for shell in self._host.shells():
+            try:
+                self.commands.add_shell(shell)
+            except ValueError as error:
+                self._emit("prefix_taken", f"{shell.plugin_id}: {error}", level=Level.WARNING)
+
+    async def _listen(self) -> None:
+        config = self.config
+        transport = self._transport
+        if transport is None:
+            transport = WebSocketTransport(self.limits, origins=config.transport.origins)
+            self._transport = transport
+        self._listener = await transport.listen(
+            config.host, config.port, self._accept, self._report_stray
+        )
+        self._peers.announce(self.address)
+
+    def _dial(self) -> None:
+        scheme = "wss" if self.config.encryption.enabled else "ws"
+        for text in self.config.bootstrap_nodes:
+            dialer = self._make_dialer(parse_address(text, scheme=scheme))
+            self._dialers.append(dialer)
+            self._dialling.append(
+                self._tasks.create_task(self._supervise(dialer.run()), name=f"dial {text}")
+            )
+
+    def _make_dialer(self, address: Address) -> Dialer:
+        if self._transport is None:
+            raise StartError("not listening yet")
+        return Dialer(
+            address,
+            self._transport,
+            self._peers.serve,
+            self._peers.wait_gone,
+            self.known,
+            self.events,
+            self.counters,
+            clock=self.clock,
+            backoff=Backoff(random.random),
+        )
+
+    async def _accept(self, link: Link) -> None:
+        await self._supervise(self._peers.serve(link, Role.ACCEPTOR))
+
+    async def _supervise(self, work: Awaitable[object]) -> None:
+        try:
+            await work
+        except Exception as error:
+            # A defect of ours in one session must not end the others.
+            _log.exception("internal error")
+            self.counters.add("internal_errors")
+            self._emit("internal_error", f"internal error: {error!r}", level=Level.ERROR)
+
+    def _report_stray(self, remote: str, problem: str) -> None:
+        self.counters.add("connections_refused")
+        self.events.emit(
+            NetworkEvent(
+                action="connection_refused",
+                detail=f"refused a connection from {remote}: {problem}",
+                addr=remote,
+                level=Level.WARNING,
+                at=self.clock.time(),
+            )
+        )
+
+    def _emit(self, action: str, detail: str, *, level: Level = Level.INFO) -> None:
+        self.events.emit(
+            SystemEvent(action=action, detail=detail, level=level, at=self.clock.time())
+        )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+def _host_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""Who is connected, who is known, and who is to be dialled."""

@@ -1,0 +1,309 @@
+"""The live sessions: who is admitted, who is replaced, and where messages go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import structs
+
+from thenodes_plugin_api import (
+    Body,
+    Level,
+    Message,
+    NetworkEvent,
+    NotConnected,
+    Payload,
+    PeerInfo,
+    PeerJoined,
+    PeerLeft,
+    Reason,
+)
+
+from ..clock import Clock
+from ..events.counters import Counters
+from ..events.dispatcher import Dispatcher
+from ..limits import Limits
+from ..protocol.close import CloseCode, Ending
+from ..protocol.codec import Codec
+from ..protocol.handshake import Handshake, LocalNode, Role
+from ..session.session import Session
+from ..transport.base import Link
+from .duplicates import SessionFacts, newer_wins
+
+__all__ = ["Inbound", "PeerManager", "Served"]
+
+# Endings that belong to the normal course of things.
+_USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
+
+
+class Inbound(Protocol):
+    """Takes what peers send, and hears of their coming and going."""
+
+    def deliver(self, messages: Sequence[Message]) -> bool:
+        """Take messages, in order. Returns True where their readers need a turn."""
+        ...
+
+    def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
+        """A peer was admitted, or is gone."""
+        ...
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What became of a link.
+
+    Attributes:
+        ending: how it ended.
+        node_id: who was there, as far as that was said.
+        peer: the peer, where the session was established.
+    """
+
+    ending: Ending
+    node_id: str | None = None
+    peer: PeerInfo | None = None
+
+
+class PeerManager:
+    """A node's sessions, at most one a peer.
+
+    Args:
+        local: this node, as it presents itself.
+        codecs: by subprotocol.
+        inbound: takes messages and changes.
+        events: told of sessions and refusals.
+        counters: counts messages and refusals.
+        limits: the bounds of each session.
+        clock: times them.
+        random_bytes: makes nonces.
+    """
+
+    def __init__(
+        self,
+        local: LocalNode,
+        codecs: dict[str, Codec],
+        inbound: Inbound,
+        events: Dispatcher,
+        counters: Counters,
+        *,
+        limits: Limits,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self.local = local
+        self._codecs = codecs
+        self._inbound = inbound
+        self._events = events
+        self._counters = counters
+        self._limits = limits
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._sessions: dict[str, Session] = {}
+        self._serving: set[Session] = set()
+        self._changed: asyncio.Event = asyncio.Event()
+        self._stopping = False
+
+    def announce(self, listen_addr: str) -> None:
+        """Say in every HELLO from now on where this node can be dialled."""
+        self.local = structs.replace(self.local, listen_addr=listen_addr)
+
+    def all(self) -> Sequence[PeerInfo]:
+        """Every connected peer, ordered by id."""
+        return [session.info for _, session in sorted(self._sessions.items())]
+
+    def get(self, node_id: str) -> PeerInfo | None:
+        """The peer with that id, if connected."""
+        session = self._sessions.get(node_id)
+        return None if session is None else session.info
+
+    async def wait_for(self, node_id: str) -> PeerInfo:
+        """Wait until a peer with that id is connected."""
+        while (peer := self.get(node_id)) is None:
+            await self._changed.wait()
+        return peer
+
+    async def wait_gone(self, node_id: str) -> None:
+        """Wait until no peer with that id is connected."""
+        while node_id in self._sessions:
+            await self._changed.wait()
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        """Queue a message for a connected peer.
+
+        Raises:
+            NotConnected: no session with that peer.
+            PayloadTooLarge: over a limit.
+            OutboxFull: no room in time.
+        """
+        session = self._sessions.get(to)
+        if session is None:
+            raise NotConnected(f"no session with {to}")
+        frame = session.codec.encode(Message(body, payload, self.local.node_id, to))
+        if not session.outbox.offer(frame):
+            await session.send(frame, timeout_seconds=timeout_seconds)
+
+    def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every peer that has room; returns how many had.
+
+        Raises:
+            PayloadTooLarge: over a limit.
+        """
+        message = Message(body, payload, self.local.node_id, "*")
+        frames: dict[str, bytes] = {}
+        sent = 0
+        for session in self._sessions.values():
+            codec = session.codec
+            if codec.name not in frames:
+                frames[codec.name] = codec.encode(message)
+            if session.outbox.offer(frames[codec.name]):
+                sent += 1
+            else:
+                self._counters.add("messages_dropped", reason="outbox_full")
+        return sent
+
+    async def serve(self, link: Link, role: Role) -> Served:
+        """Shake hands on a link, carry its session to the end, and return how that went."""
+        handshake = Handshake(role, self.local, self._random_bytes(32))
+        codec = self._codecs[link.subprotocol]
+        session = Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
+        self._serving.add(session)
+        try:
+            ending = await session.establish()
+            if ending is None and (ending := self._admission(session)) is not None:
+                await session.refuse(ending)
+            if ending is not None:
+                self._refused(session, ending)
+                return Served(ending, session.claimed_id)
+            return Served(await self._carry(session), session.node_id, session.info)
+        finally:
+            self._serving.discard(session)
+            link.abort()
+            self._notify()
+
+    async def close(self) -> None:
+        """End every session in order, telling the peers to come back; wait until all have ended."""
+        self._stopping = True
+        ending = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
+        for session in list(self._serving):
+            session.end(ending)
+        while self._serving:
+            await self._changed.wait()
+
+    def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
+        """Hand on what a session received, unless the peer has since restarted.
+
+        A session that was replaced by another of the same instance may still
+        bring what the peer sent before it knew.
+        """
+        current = self._sessions.get(session.node_id)
+        if current is None or current.hello.instance != session.hello.instance:
+            self._counters.add("messages_dropped", len(messages), reason="session_replaced")
+            return False
+        self._counters.add("messages_received", len(messages))
+        return self._inbound.deliver(messages)
+
+    def unknown_kind(self, session: Session, kind: str) -> None:
+        """Report a kind that this version does not know."""
+        self._counters.add("messages_dropped", reason="unknown_kind")
+        self._emit(
+            "unknown_kind",
+            f"{session.node_id} sends messages of the unknown kind {kind[:64]}; they are ignored",
+            session,
+            level=Level.WARNING,
+        )
+
+    def _admission(self, session: Session) -> Ending | None:
+        if self._stopping:
+            return Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
+        older = self._sessions.get(session.node_id)
+        if older is None:
+            return None
+        if not newer_wins(self.local.node_id, session.node_id, _facts(older), _facts(session)):
+            return Ending.here(CloseCode.REPLACED, "another session with this node stays")
+        return None
+
+    async def _carry(self, session: Session) -> Ending:
+        node_id = session.node_id
+        older = self._sessions.get(node_id)
+        restarted = older is not None and older.hello.instance != session.hello.instance
+        if older is not None:
+            older.end(Ending.here(CloseCode.REPLACED, "replaced by a newer session"))
+        if older is not None and restarted:
+            self._left(older, Reason.REPLACED)
+        self._sessions[node_id] = session
+        session.confirm()
+        if older is None or restarted:
+            self._joined(session)
+        ending = await session.run(self)
+        if self._sessions.get(node_id) is session:
+            del self._sessions[node_id]
+            self._left(session, ending.reason, ending)
+        if ending.code == CloseCode.PROTOCOL and not ending.by_peer:
+            self._refused(session, ending)
+        return ending
+
+    def _joined(self, session: Session) -> None:
+        self._counters.add("peers_joined")
+        peer = session.info
+        self._emit(
+            "peer_joined",
+            f"{peer.node_id} joined ({peer.direction}, {peer.address}, {peer.encoding})",
+            session,
+        )
+        self._inbound.peer_changed(PeerJoined(peer))
+        self._notify()
+
+    def _left(self, session: Session, reason: Reason, ending: Ending | None = None) -> None:
+        self._counters.add("peers_left")
+        why = "it restarted" if ending is None else str(ending)
+        self._emit("peer_left", f"{session.node_id} left: {why}", session, reason=reason)
+        self._inbound.peer_changed(PeerLeft(session.info, reason))
+
+    def _refused(self, session: Session, ending: Ending) -> None:
+        try:
+            word = CloseCode(ending.code).word
+        except ValueError:
+            word = "lost"
+        self._counters.add("sessions_refused", reason=word)
+        # What a dialling side is refused, its Dialer reports, once.
+        quiet = session.role is Role.DIALER or ending.code in _USUAL
+        who = "refused by" if ending.by_peer else "refused"
+        self._emit(
+            "session_refused",
+            f"{who} {session.remote}: {ending}",
+            session,
+            level=Level.DEBUG if quiet else Level.WARNING,
+            reason=ending.reason,
+        )
+
+    def _emit(
+        self,
+        action: str,
+        detail: str,
+        session: Session,
+        *,
+        level: Level = Level.INFO,
+        reason: Reason | None = None,
+    ) -> None:
+        self._events.emit(
+            NetworkEvent(
+                action=action,
+                detail=detail,
+                addr=session.remote,
+                node_id=session.claimed_id,
+                level=level,
+                reason=reason,
+                at=self._clock.time(),
+            )
+        )
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _facts(session: Session) -> SessionFacts:
+    return SessionFacts(session.hello.instance, session.role is Role.DIALER)

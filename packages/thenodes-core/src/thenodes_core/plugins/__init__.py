@@ -1,0 +1,1 @@
+"""The plugin host: finds plugins, starts them, and gives each what is for it."""

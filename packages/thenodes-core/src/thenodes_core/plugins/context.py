@@ -1,0 +1,209 @@
+"""The context that a plugin gets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from thenodes_plugin_api import (
+    Body,
+    DataRequest,
+    DataResponse,
+    Event,
+    EventSink,
+    Extension,
+    KindNotAllowed,
+    Message,
+    NullContextError,
+    Payload,
+    Peers,
+    PeerStore,
+    Realm,
+    RequestTimeout,
+    Task,
+    Text,
+)
+
+from ..clock import Clock, timeout
+from ..events.dispatcher import Dispatcher
+from .questions import Questions
+
+__all__ = ["Context", "Network", "Services"]
+
+_ALLOWED = frozenset({Text, Extension, DataRequest, DataResponse})
+
+Spawn = Callable[[Coroutine[object, object, object], str], "asyncio.Task[None]"]
+Fault = Callable[[str, BaseException], None]
+
+
+class Network(Peers, Protocol):
+    """The peers, and the way to them."""
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        """Queue a message for a peer."""
+        ...
+
+    def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every peer."""
+        ...
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What all contexts of a node share."""
+
+    node_id: str
+    realm: Realm
+    clock: Clock
+    network: Network
+    peer_store: PeerStore
+    events: Dispatcher
+    questions: Questions
+
+
+class _Events:
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._sinks: list[EventSink] = []
+
+    def emit(self, event: Event) -> None:
+        self._dispatcher.emit(event)
+
+    def add_sink(self, sink: EventSink) -> None:
+        self._sinks.append(sink)
+        self._dispatcher.add_sink(sink)
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            self._dispatcher.remove_sink(sink)
+
+
+class Context:
+    """One plugin's `PluginContext`; see there for what each method promises.
+
+    Args:
+        plugin_id: whose it is.
+        config: its table, defaults included.
+        data_dir: its directory.
+        services: what all plugins share.
+    """
+
+    def __init__(
+        self, plugin_id: str, config: Mapping[str, object], data_dir: Path, services: Services
+    ) -> None:
+        self.plugin_id = plugin_id
+        self.config = config
+        self.data_dir = data_dir
+        self.node_id = services.node_id
+        self.realm = services.realm
+        self.clock = services.clock
+        self.peers: Peers = services.network
+        self.peer_store = services.peer_store
+        self.logger = logging.LoggerAdapter(
+            logging.getLogger(f"thenodes.plugin.{plugin_id}"), {"node_id": services.node_id}
+        )
+        self.events = _Events(services.events)
+        self._network = services.network
+        self._questions = services.questions
+        self._spawn: Spawn | None = None
+        self._fault: Fault | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, spawn: Spawn, fault: Fault) -> None:
+        """Allow background work; the host calls this before `on_start`.
+
+        Args:
+            spawn: starts a task whose faults are contained.
+            fault: told of what repeated work raises.
+        """
+        self._spawn = spawn
+        self._fault = fault
+
+    def close(self) -> None:
+        """End background work and sinks; the host calls this after `on_stop`."""
+        self._spawn = None
+        for task in self._tasks:
+            task.cancel()
+        self.events.close()
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        """Queue a message for a connected peer."""
+        if type(body) not in _ALLOWED:
+            raise _not_allowed(body)
+        await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+
+    async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every connected peer."""
+        if type(body) not in _ALLOWED:
+            raise _not_allowed(body)
+        return self._network.broadcast(body, payload)
+
+    async def request(
+        self,
+        peer: str,
+        kind: str,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+    ) -> Message:
+        """Ask a peer and wait for its reply."""
+        request_id, answer = self._questions.ask(self.plugin_id, peer)
+        try:
+            async with timeout(self.clock, timeout_seconds):
+                body = Extension(kind, request_id)
+                await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
+                return await answer
+        except TimeoutError as error:
+            raise RequestTimeout(
+                f"{peer} did not answer {kind} within {timeout_seconds:g} s"
+            ) from error
+        finally:
+            self._questions.drop(request_id)
+
+    async def reply(self, message: Message, payload: Payload | None = None) -> None:
+        """Answer a message that was sent with `request`."""
+        body = message.body
+        if not isinstance(body, Extension) or body.request_id is None:
+            raise ValueError(f"{body.token} from {message.sender} is not a question")
+        answer = Extension(body.kind, reply_to=body.request_id)
+        await self._network.send(message.sender, answer, payload)
+
+    def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
+        """Run work in the background."""
+        if self._spawn is None:
+            work.close()
+            raise NullContextError(f"plugin {self.plugin_id} is not running")
+        task = self._spawn(work, name or f"plugin {self.plugin_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def every(self, seconds: float, action: Callable[[], Awaitable[object]]) -> Task:
+        """Call `action` every `seconds`."""
+        if not seconds > 0:
+            raise ValueError(f"every {seconds!r} seconds: expected more than 0")
+
+        async def repeat() -> None:
+            while True:
+                await self.clock.sleep(seconds)
+                try:
+                    await action()
+                except (Exception, SystemExit) as error:
+                    if self._fault is not None:
+                        self._fault("repeated work", error)
+
+        return self.spawn(repeat())
+
+
+def _not_allowed(body: Body) -> KindNotAllowed:
+    return KindNotAllowed(
+        f"plugins may not send {body.token}: only TEXT, EXTENSION, DATA_REQUEST, DATA_RESPONSE"
+    )

@@ -1,0 +1,235 @@
+"""One running plugin: its inbox, its task, and the wall around its hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+
+from thenodes_plugin_api import (
+    Level,
+    Message,
+    PayloadError,
+    PeerJoined,
+    PeerLeft,
+    Plugin,
+    PluginEvent,
+)
+
+from ..clock import Clock, timeout
+from ..errors import CommandError
+from ..events.counters import Counters
+from ..events.dispatcher import Dispatcher
+from .context import Context
+
+__all__ = ["PluginRuntime", "State"]
+
+_INBOX_ITEMS = 8192
+_INBOX_BYTES = 16 * 1024 * 1024
+_ROUND_ITEMS = 128
+_START_SECONDS = 5.0
+_STOP_SECONDS = 1.0
+_PROMPT_SECONDS = 30.0
+
+Item = Message | PeerJoined | PeerLeft
+
+
+class State(enum.StrEnum):
+    """Where a plugin stands."""
+
+    LOADED = "loaded"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class PluginRuntime:
+    """Runs one plugin.
+
+    The inbox is bounded: 8192 items and 16 MiB of payload. Nobody waits; what
+    does not fit is dropped, counted and reported, and harms this plugin alone.
+    Hooks run one at a time. Whatever a hook raises becomes an event.
+
+    Args:
+        plugin_id: from its manifest.
+        plugin: the object.
+        ctx: its context.
+        events: told of faults.
+        counters: counts them.
+        clock: times the budgets.
+    """
+
+    def __init__(
+        self,
+        plugin_id: str,
+        plugin: Plugin,
+        ctx: Context,
+        events: Dispatcher,
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self.plugin_id = plugin_id
+        self.plugin = plugin
+        self.state = State.LOADED
+        self.faults = 0
+        self._ctx = ctx
+        self._events = events
+        self._counters = counters
+        self._clock = clock
+        self._inbox: deque[Item] = deque()
+        self._inbox_bytes = 0
+        self._dropping = False
+        self._wake: asyncio.Future[None] | None = None
+        self._one_hook_at_a_time = asyncio.Lock()
+        self._started = asyncio.Event()
+        self._stop_requested = False
+
+    def offer(self, item: Item) -> bool:
+        """Put an item into the inbox, or drop it. True where the inbox is half full or more."""
+        size = len(item.payload.data) if type(item) is Message and item.payload is not None else 0
+        inbox = self._inbox
+        waiting = len(inbox)
+        if waiting >= _INBOX_ITEMS or self._inbox_bytes + size > _INBOX_BYTES:
+            self._drop()
+            return True
+        inbox.append(item)
+        self._inbox_bytes += size
+        if self._wake is not None:
+            self._wake_up()
+        return waiting >= _INBOX_ITEMS // 2 or self._inbox_bytes >= _INBOX_BYTES // 2
+
+    async def run(self) -> None:
+        """Start the plugin, give it what comes, stop it. Returns when it has stopped."""
+        async with asyncio.TaskGroup() as tasks:
+            self._ctx.open(
+                lambda work, name: tasks.create_task(self._contain(work), name=name), self._fault
+            )
+            started = await self._hook("on_start", self.plugin.on_start(self._ctx))
+            self.state = State.RUNNING if started else State.FAILED
+            self._started.set()
+            if started:
+                await self._serve_inbox()
+                await self._last_hook()
+                self.state = State.STOPPED
+            self._inbox.clear()
+            self._ctx.close()
+
+    async def wait_started(self) -> None:
+        """Wait until `on_start` has returned; not for ever, a slow one is reported."""
+        try:
+            async with timeout(self._clock, _START_SECONDS):
+                await self._started.wait()
+        except TimeoutError:
+            self._report("slow_start", f"on_start has not returned within {_START_SECONDS:g} s")
+
+    def stop(self) -> None:
+        """Ask `run` to end: what is in the inbox is still given to the plugin."""
+        self._stop_requested = True
+        self._wake_up()
+
+    async def prompt(self, line: str) -> str | None:
+        """Ask the plugin to answer a line.
+
+        Raises:
+            CommandError: it is not running, raised, or took too long.
+        """
+        if self.state is not State.RUNNING:
+            raise CommandError(f"plugin {self.plugin_id} is {self.state}")
+        try:
+            async with timeout(self._clock, _PROMPT_SECONDS), self._one_hook_at_a_time:
+                return await self.plugin.on_prompt(line, self._ctx)
+        except TimeoutError as error:
+            raise CommandError(
+                f"plugin {self.plugin_id} did not answer within {_PROMPT_SECONDS:g} s"
+            ) from error
+        except (Exception, SystemExit) as error:
+            self._fault("on_prompt", error)
+            raise CommandError(f"plugin {self.plugin_id} failed: {_name(error)}") from error
+
+    async def _serve_inbox(self) -> None:
+        inbox = self._inbox
+        while True:
+            if not inbox:
+                if self._stop_requested:
+                    return
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+                self._wake = None
+            async with self._one_hook_at_a_time:
+                await self._round(min(len(inbox), _ROUND_ITEMS))
+            await asyncio.sleep(0)
+
+    async def _round(self, count: int) -> None:
+        inbox, on_message, ctx = self._inbox, self.plugin.on_message, self._ctx
+        while count > 0:
+            try:
+                while count > 0:
+                    count -= 1
+                    item = inbox.popleft()
+                    if type(item) is Message:
+                        if item.payload is not None:
+                            self._inbox_bytes -= len(item.payload.data)
+                        await on_message(item, ctx)
+                    else:
+                        await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
+            except PayloadError as error:
+                self._bad_payload(item, error)
+            except (Exception, SystemExit) as error:
+                self._fault("on_message" if type(item) is Message else "on_peer", error)
+        self._dropping = self._dropping and len(inbox) >= _INBOX_ITEMS // 2
+
+    async def _last_hook(self) -> None:
+        try:
+            async with timeout(self._clock, _STOP_SECONDS):
+                await self._hook("on_stop", self.plugin.on_stop(self._ctx))
+        except TimeoutError:
+            self._report("slow_stop", f"on_stop has not returned within {_STOP_SECONDS:g} s")
+
+    async def _hook(self, name: str, work: Awaitable[None]) -> bool:
+        try:
+            async with self._one_hook_at_a_time:
+                await work
+        except (Exception, SystemExit) as error:
+            self._fault(name, error)
+            return False
+        return True
+
+    async def _contain(self, work: Coroutine[object, object, object]) -> None:
+        try:
+            await work
+        except (Exception, SystemExit) as error:
+            self._fault("background work", error)
+
+    def _fault(self, where: str, error: BaseException) -> None:
+        self.faults += 1
+        self._counters.add("plugin_faults", reason=self.plugin_id)
+        self._ctx.logger.error("%s raised", where, exc_info=error)
+        self._report("fault", f"{where} raised {_name(error)}", level=Level.ERROR)
+
+    def _bad_payload(self, item: Item, error: PayloadError) -> None:
+        sender = item.sender if isinstance(item, Message) else "?"
+        self._counters.add("messages_dropped", reason="bad_payload")
+        self._report("bad_payload", f"a message of {sender} cannot be used: {error}")
+
+    def _drop(self) -> None:
+        self._counters.add("messages_dropped", reason="plugin_inbox_full")
+        if not self._dropping:
+            self._dropping = True
+            self._report(
+                "inbox_full", f"is too slow: {len(self._inbox)} wait, new ones are dropped"
+            )
+
+    def _report(self, action: str, detail: str, *, level: Level = Level.WARNING) -> None:
+        self._events.emit(
+            PluginEvent(plugin=self.plugin_id, action=action, detail=detail, level=level)
+        )
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def _name(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

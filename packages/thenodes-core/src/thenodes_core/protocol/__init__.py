@@ -1,0 +1,1 @@
+"""The wire protocol, without sockets, clocks or randomness."""

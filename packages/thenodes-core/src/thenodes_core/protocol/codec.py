@@ -1,0 +1,63 @@
+"""What both encodings offer, and what they share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from thenodes_plugin_api import KINDS, Body, Message, Verified
+
+__all__ = ["BY_CODE", "BY_TOKEN", "Codec", "UnknownKind"]
+
+BY_CODE: dict[int, type[Body]] = {kind.code: kind for kind in KINDS}
+BY_TOKEN: dict[str, type[Body]] = {kind.token: kind for kind in KINDS}
+
+
+class UnknownKind(msgspec.Struct, frozen=True):
+    """A well-formed message of a kind that this version does not know."""
+
+    kind: str
+
+
+class Codec(Protocol):
+    """One of the two encodings."""
+
+    @property
+    def subprotocol(self) -> str:
+        """The WebSocket subprotocol that selects it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """For people: `binary` or `json`."""
+        ...
+
+    @property
+    def coalesces(self) -> bool:
+        """True where one WebSocket message may carry several messages."""
+        ...
+
+    def encode(self, message: Message) -> bytes:
+        """Return the message's bytes.
+
+        Raises:
+            PayloadTooLarge: over a limit that the receiver enforces.
+        """
+        ...
+
+    def decode(
+        self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
+    ) -> list[Message | UnknownKind]:
+        """Return the messages of one WebSocket message.
+
+        Args:
+            data: the WebSocket message.
+            sender: the session's node id; what the message itself says of its
+                sender is not believed.
+            verified: how that id was proven.
+
+        Raises:
+            ProtocolError: anything that is not allowed.
+        """
+        ...

@@ -1,0 +1,254 @@
+"""The JSON encoding, subprotocol `thenodes.v1.json`: the reference's envelope.
+
+`{"from", "to", "msg_type", "payload", "realm", "delivery"?}` with `msg_type`
+tagged from outside: `{"EXTENSION": {…}}`, `{"TEXT": "hi"}`, `"HEARTBEAT"`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType, structs
+
+from thenodes_plugin_api import (
+    KINDS,
+    Ack,
+    Body,
+    DeliveryMetadata,
+    Disconnect,
+    Extension,
+    Hello,
+    Message,
+    Payload,
+    PayloadForm,
+    PayloadTooLarge,
+    Realm,
+    RelayBind,
+    RelayBindAck,
+    RelayForward,
+    RelayNotify,
+    Text,
+    Verified,
+)
+
+from ..errors import ProtocolError
+from ..limits import Limits
+from .codec import BY_TOKEN, UnknownKind
+from .realm import make_realm
+
+__all__ = ["JsonCodec"]
+
+# Fields that the reference does not know: left out where they are null. Its own
+# optional fields are always written.
+_OURS: dict[type[Body], frozenset[str]] = {
+    Hello: frozenset(
+        {"public_key", "certificate", "nonce", "instance", "card", "binding", "features"}
+    ),
+    RelayBind: frozenset({"card"}),
+    RelayBindAck: frozenset({"limits", "target_card"}),
+    RelayForward: frozenset({"qos"}),
+    RelayNotify: frozenset({"message_id", "retry_after"}),
+    Ack: frozenset({"message_id"}),
+    Disconnect: frozenset({"reason", "detail", "retry_after"}),
+    Extension: frozenset({"request_id", "reply_to"}),
+}
+_NONE: frozenset[str] = frozenset()
+
+# Kinds without a field of the reference's: a bare string where ours are null.
+_BARE: dict[str, Body] = {
+    kind.token: msgspec.convert({}, kind)
+    for kind in KINDS
+    if all(field.name in _OURS.get(kind, _NONE) for field in structs.fields(kind))
+}
+
+# What is written of each kind: attribute, wire name, whether null is left out.
+_FIELDS: dict[type[Body], tuple[tuple[str, str, bool], ...]] = {
+    kind: tuple(
+        (field.name, field.encode_name, field.name in _OURS.get(kind, _NONE))
+        for field in structs.fields(kind)
+        if not (kind is Hello and field.name == "realm")
+    )
+    for kind in KINDS
+}
+
+_Tagged = msgspec.defstruct(
+    "_Tagged",
+    [(kind.token, (str if kind is Text else kind) | UnsetType, UNSET) for kind in KINDS],
+)
+
+
+class _JsonRealm(msgspec.Struct):
+    name: str
+    version: str
+    code: str | None = None
+
+
+class _JsonPayload(msgspec.Struct):
+    type: str
+    value: Raw
+
+
+class _Envelope(msgspec.Struct, rename={"sender": "from"}):
+    sender: str
+    to: str
+    msg_type: str | _Tagged  # type: ignore[valid-type]  # made by defstruct
+    payload: _JsonPayload | None = None
+    realm: _JsonRealm | None = None
+    delivery: DeliveryMetadata | None = None
+
+
+class _Written(msgspec.Struct, rename={"sender": "from"}):
+    sender: str
+    to: str
+    msg_type: object
+    payload: _JsonPayload | None
+    realm: Realm | None
+    delivery: DeliveryMetadata | UnsetType = UNSET
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Envelope).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_decode_base64 = msgspec.json.Decoder(bytes).decode
+_decode_numbers = msgspec.json.Decoder(list[int]).decode
+_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+class JsonCodec:
+    """Encodes and decodes JSON envelopes; holds no state between calls.
+
+    Args:
+        limits: what is refused, on both sides.
+    """
+
+    subprotocol = "thenodes.v1.json"
+    name = "json"
+    coalesces = False
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+
+    def encode(self, message: Message) -> bytes:
+        """Return the message's envelope.
+
+        Raises:
+            PayloadTooLarge: over the limit of a WebSocket message or of a payload.
+        """
+        body = message.body
+        payload = message.payload
+        limits = self._limits
+        if payload is not None and len(payload.data) > limits.frame_bytes:
+            raise PayloadTooLarge(
+                f"{body.token} with a payload of {len(payload.data)} bytes: "
+                f"at most {limits.frame_bytes}"
+            )
+        envelope = _Written(
+            message.sender,
+            message.to or "",
+            _tag(body),
+            None if payload is None else _write_payload(payload),
+            body.realm if isinstance(body, Hello) else None,
+            UNSET if message.delivery is None else message.delivery,
+        )
+        data = _encode(envelope)
+        if len(data) > limits.message_bytes:
+            raise PayloadTooLarge(
+                f"{body.token} of {len(data)} bytes as JSON: at most {limits.message_bytes}"
+            )
+        return data
+
+    def decode(
+        self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
+    ) -> list[Message | UnknownKind]:
+        """Return the one message of one WebSocket message.
+
+        Raises:
+            ProtocolError: anything that is not allowed.
+        """
+        try:
+            envelope = _decode(data)
+            body = _untag(envelope.msg_type, data)
+            if isinstance(body, UnknownKind):
+                return [body]
+            payload = None if envelope.payload is None else _read_payload(envelope.payload)
+        except _FAULTS as error:
+            raise ProtocolError(f"JSON envelope: {error}") from error
+        if payload is not None and len(payload.data) > self._limits.frame_bytes:
+            raise ProtocolError(
+                f"payload of {len(payload.data)} bytes, at most {self._limits.frame_bytes}"
+            )
+        if isinstance(body, Hello):
+            realm = envelope.realm
+            body = structs.replace(
+                body, realm=realm and make_realm(realm.name, realm.version, realm.code)
+            )
+        return [
+            Message(
+                body,
+                payload,
+                sender=sender,
+                delivery=envelope.delivery,
+                verified=verified,
+            )
+        ]
+
+
+def _tag(body: Body) -> object:
+    if isinstance(body, Text):
+        return {"TEXT": body.text}
+    fields = {
+        wire_name: value
+        for name, wire_name, ours in _FIELDS[type(body)]
+        if (value := getattr(body, name)) is not None or not ours
+    }
+    return {body.token: fields} if fields or body.token not in _BARE else body.token
+
+
+def _untag(tagged: Any, data: bytes) -> Body | UnknownKind:
+    if isinstance(tagged, str):
+        if tagged in _BARE:
+            return _BARE[tagged]
+        if tagged in BY_TOKEN:
+            raise ProtocolError(f"{tagged} without its fields")
+        return UnknownKind(tagged)
+    found = [value for value in structs.astuple(tagged) if value is not UNSET]
+    if len(found) > 1:
+        raise ProtocolError("msg_type holds more than one kind")
+    if not found:
+        names = msgspec.json.decode(data)["msg_type"]
+        if not names:
+            raise ProtocolError("msg_type is empty")
+        return UnknownKind(next(iter(names)))
+    body: Body = Text(found[0]) if isinstance(found[0], str) else found[0]
+    return body
+
+
+def _write_payload(payload: Payload) -> _JsonPayload:
+    match payload.form:
+        case PayloadForm.TEXT:
+            return _JsonPayload("Text", Raw(_encode(payload.as_text())))
+        case PayloadForm.JSON:
+            return _JsonPayload("Json", Raw(payload.data))
+        case PayloadForm.BINARY:
+            return _JsonPayload("Binary", Raw(_encode(list(payload.data))))
+        case PayloadForm.SEALED:
+            return _JsonPayload("Sealed", Raw(_encode(payload.data)))
+        case PayloadForm.FRAME:
+            return _JsonPayload("Frame", Raw(_encode(payload.data)))
+
+
+def _read_payload(payload: _JsonPayload) -> Payload:
+    value = payload.value
+    match payload.type:
+        case "Text":
+            return Payload(PayloadForm.TEXT, _decode_text(value).encode())
+        case "Json":
+            return Payload(PayloadForm.JSON, bytes(value))
+        case "Binary":
+            return Payload(PayloadForm.BINARY, bytes(_decode_numbers(value)))
+        case "Sealed":
+            return Payload(PayloadForm.SEALED, _decode_base64(value))
+        case "Frame":
+            return Payload(PayloadForm.FRAME, _decode_base64(value))
+    raise ProtocolError(f"payload type {payload.type!r} is not defined")

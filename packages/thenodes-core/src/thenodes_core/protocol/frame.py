@@ -1,0 +1,98 @@
+"""Binary frames: `u32 length | u8 kind | u8 flags | u16 header length | header | body`.
+
+The length counts everything after itself; numbers are big-endian. One WebSocket
+message holds one or more frames back to back. A relay needs nothing but this
+module to move a frame: header and body are only sliced, never decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from ..errors import ProtocolError
+from ..limits import Limits
+
+__all__ = ["FORM_MASK", "PREFIX_BYTES", "REDELIVERED", "Frame", "pack", "split"]
+
+FORM_MASK = 0b0000_0111
+REDELIVERED = 0b0000_1000
+
+_PREFIX = struct.Struct(">IBBH")
+PREFIX_BYTES = _PREFIX.size
+_AFTER_LENGTH = PREFIX_BYTES - 4
+
+# TEXT, DELIVERY_ACK, DATA_REQUEST, DATA_RESPONSE, EXTENSION: what RELAY_FWD may enclose.
+_RELAYABLE = frozenset({2, 11, 12, 13, 16})
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame, not decoded.
+
+    Attributes:
+        kind: the kind's code.
+        flags: payload form in the lowest three bits, `REDELIVERED`.
+        header: msgpack bytes.
+        body: the payload's bytes.
+    """
+
+    kind: int
+    flags: int
+    header: bytes
+    body: bytes
+
+
+def pack(kind: int, flags: int, header: bytes, body: bytes) -> bytes:
+    """Return the frame's bytes.
+
+    Raises:
+        struct.error: the header is longer than 65535 bytes.
+    """
+    size = _AFTER_LENGTH + len(header) + len(body)
+    return _PREFIX.pack(size, kind, flags, len(header)) + header + body
+
+
+def split(data: bytes, limits: Limits) -> list[Frame]:
+    """Return the frames of one WebSocket message.
+
+    Raises:
+        ProtocolError: a length is wrong or beyond `limits`, or nothing is there.
+    """
+    frames: list[Frame] = []
+    append = frames.append
+    unpack = _PREFIX.unpack_from
+    at, end = 0, len(data)
+    frame_max, header_max = limits.frame_bytes, limits.header_bytes
+    while at < end:
+        if end - at < PREFIX_BYTES:
+            raise ProtocolError(
+                f"truncated frame: {end - at} bytes of its {PREFIX_BYTES}-byte prefix"
+            )
+        length, kind, flags, header_length = unpack(data, at)
+        body_at = at + PREFIX_BYTES + header_length
+        next_at = at + 4 + length
+        if next_at > end or body_at > next_at:
+            _reject_length(length, header_length, end - at - 4)
+        if next_at - at > frame_max:
+            raise ProtocolError(f"frame of {next_at - at} bytes, at most {frame_max} are allowed")
+        if header_length > header_max:
+            check_header(kind, header_length, limits)
+        append(Frame(kind, flags, data[at + PREFIX_BYTES : body_at], data[body_at:next_at]))
+        at = next_at
+    if not frames:
+        raise ProtocolError("empty message: at least one frame is expected")
+    return frames
+
+
+def check_header(kind: int, header_length: int, limits: Limits) -> None:
+    """Raise ProtocolError where a kind's header is too long."""
+    most = limits.header_bytes if kind in _RELAYABLE else limits.control_header_bytes
+    if header_length > most:
+        raise ProtocolError(f"header of {header_length} bytes in kind {kind}, at most {most}")
+
+
+def _reject_length(length: int, header_length: int, available: int) -> None:
+    if length > available:
+        raise ProtocolError(f"truncated frame: {length} bytes announced, {available} there")
+    raise ProtocolError(f"header of {header_length} bytes in a frame of {length}")

@@ -1,0 +1,1 @@
+"""The node's key, and the directory that holds its state."""

@@ -1,0 +1,137 @@
+"""What waits to be sent to one peer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+from collections import deque
+
+from ..limits import Limits
+
+__all__ = ["Lane", "Outbox"]
+
+_CONTROL_FRAMES = 64
+
+
+class Lane(enum.IntEnum):
+    """Lanes, first to last: a frame overtakes everything in a later lane."""
+
+    CONTROL = 0
+    DATA = 1
+
+
+class Outbox:
+    """A bounded queue of encoded frames, in lanes.
+
+    Who waits: a local sender, in `wait_for_room`. What is dropped: nothing
+    here; `offer` says False and the caller decides. The control lane has no
+    share in the data lane's bound and a small one of its own: a peer that
+    provokes more control frames than it reads gets no more of them.
+
+    Args:
+        limits: the bounds, and how much one WebSocket message may hold.
+        coalesces: whether one WebSocket message may hold several frames.
+    """
+
+    def __init__(self, limits: Limits, *, coalesces: bool) -> None:
+        self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
+        self._frames_max = limits.outbox_frames
+        self._bytes_max = limits.outbox_bytes
+        self._batch_bytes = limits.coalesce_bytes if coalesces else 0
+        self._bytes = 0
+        self._closed = False
+        self._writer: asyncio.Future[None] | None = None
+        self._senders: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that wait."""
+        return self._bytes
+
+    @property
+    def closed(self) -> bool:
+        """True once nothing more is taken."""
+        return self._closed
+
+    def offer(self, frame: bytes, lane: Lane = Lane.DATA) -> bool:
+        """Queue a frame if there is room; never waits."""
+        queue = self._lanes[lane]
+        if lane is Lane.CONTROL:
+            full = len(queue) >= _CONTROL_FRAMES
+        else:
+            full = len(queue) >= self._frames_max or self._bytes >= self._bytes_max
+        if full or self._closed:
+            return False
+        queue.append(frame)
+        self._bytes += len(frame)
+        if self._writer is not None:
+            self._wake_writer()
+        return True
+
+    async def wait_for_room(self) -> None:
+        """Return when there may be room again, or when the outbox is closed."""
+        if self._closed:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._senders.append(waiter)
+        try:
+            await waiter
+        finally:
+            with contextlib.suppress(ValueError):
+                self._senders.remove(waiter)
+
+    async def take(self) -> bytes | None:
+        """Return what to send next as one WebSocket message; None once closed and empty.
+
+        Never waits for more where something is there.
+        """
+        while not self._bytes:
+            if self._closed:
+                return None
+            self._writer = asyncio.get_running_loop().create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+        batch = self._batch()
+        self._wake_senders()
+        return batch
+
+    def close(self) -> None:
+        """Take nothing more; what is queued can still be taken."""
+        self._closed = True
+        self._wake_writer()
+        self._wake_senders()
+
+    def _batch(self) -> bytes:
+        lanes, room = self._lanes, self._batch_bytes
+        first = next(lane for lane in lanes if lane).popleft()
+        size = len(first)
+        if size >= room or not any(lanes):
+            self._bytes -= size
+            return first
+        batch = [first]
+        for lane in lanes:
+            while lane and size + len(lane[0]) <= room:
+                frame = lane.popleft()
+                size += len(frame)
+                batch.append(frame)
+            if lane:
+                break
+        self._bytes -= size
+        return b"".join(batch)
+
+    def _wake_writer(self) -> None:
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+
+    def _wake_senders(self) -> None:
+        senders = self._senders
+        while senders:
+            waiter = senders.popleft()
+            if not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,360 @@
+"""One peer's session: handshake, then messages both ways until either side ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from thenodes_plugin_api import (
+    Auth,
+    Body,
+    Direction,
+    Disconnect,
+    Heartbeat,
+    Hello,
+    Message,
+    NotConnected,
+    OutboxFull,
+    PeerInfo,
+    Reason,
+    Verified,
+)
+
+from ..clock import Clock, timeout
+from ..errors import LinkClosed, ProtocolError
+from ..limits import Limits
+from ..protocol.close import CloseCode, Ending
+from ..protocol.codec import Codec, UnknownKind
+from ..protocol.handshake import Handshake, Refused, Role, State
+from ..transport.base import Link
+from .outbox import Lane, Outbox
+
+__all__ = ["Receiver", "Session"]
+
+_UNKNOWN_KINDS_REPORTED = 16
+
+# A heartbeat needs no answer where something was sent as lately as this.
+_ANSWERED_BY_TRAFFIC_SECONDS = 1.0
+
+# Kinds that concern the session and reach nobody else.
+_SESSION_KINDS: frozenset[type[Body]] = frozenset({Hello, Auth, Heartbeat, Disconnect})
+
+_UNEXPLAINED = {1001: "going away", 1006: "connection lost", 1009: "message too big"}
+
+
+class Receiver(Protocol):
+    """Takes what a session receives."""
+
+    def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
+        """Take messages, in order. Returns True to be given a turn of the event loop."""
+        ...
+
+    def unknown_kind(self, session: Session, kind: str) -> None:
+        """Told once of each kind that this version does not know."""
+        ...
+
+
+class Session:
+    """A session over one link. `establish` first, then `run` until it ends.
+
+    Args:
+        link: the connection; owned by the session from here on.
+        role: which side this is.
+        handshake: not yet opened.
+        codec: the encoding of the link's subprotocol.
+        limits: the bounds.
+        clock: times the deadlines.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        role: Role,
+        handshake: Handshake,
+        codec: Codec,
+        *,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self.role = role
+        self.codec = codec
+        self.outbox = Outbox(limits, coalesces=codec.coalesces)
+        self._link = link
+        self._handshake = handshake
+        self._limits = limits
+        self._clock = clock
+        self._ending: Ending | None = None
+        self._told: Disconnect | None = None
+        self._early: Sequence[Message | UnknownKind] = ()
+        self._last_sent = 0.0
+        self._unknown: set[str] = set()
+        self._info: PeerInfo | None = None
+
+    @property
+    def remote(self) -> str:
+        """The other end's address."""
+        return self._link.remote
+
+    @property
+    def hello(self) -> Hello:
+        """What the peer said of itself, once established."""
+        return self._handshake.peer
+
+    @property
+    def info(self) -> PeerInfo:
+        """The peer, as plugins see it; once established."""
+        if self._info is None:
+            raise ValueError("no peer before the handshake is complete")
+        return self._info
+
+    @property
+    def node_id(self) -> str:
+        """The peer's id, once established."""
+        return self.info.node_id
+
+    @property
+    def claimed_id(self) -> str | None:
+        """The peer's id, or None before the handshake is complete."""
+        return None if self._info is None else self._info.node_id
+
+    @property
+    def verified(self) -> Verified:
+        """How the peer's id was proven."""
+        return self._handshake.verified
+
+    async def establish(self) -> Ending | None:
+        """Shake hands, within the limits of bytes and time.
+
+        Returns:
+            None once established, or how the session ended instead; then the
+            peer has been told and the link is closed.
+        """
+        self._link.limit(self._limits.handshake_bytes)
+        try:
+            async with timeout(self._clock, self._limits.handshake_seconds):
+                await self._shake_hands()
+        except Refused as error:
+            return await self.refuse(error.ending)
+        except ProtocolError as error:
+            return await self.refuse(Ending.here(CloseCode.PROTOCOL, str(error)))
+        except TimeoutError:
+            seconds = self._limits.handshake_seconds
+            detail = f"handshake not complete within {seconds:g} s"
+            return await self.refuse(Ending.here(CloseCode.TIMEOUT, detail))
+        except LinkClosed as error:
+            return self._ending_of(error)
+        return None
+
+    def confirm(self) -> None:
+        """Tell the dialling side that it is admitted: the acceptor's first frame."""
+        if self.role is Role.ACCEPTOR:
+            self.control(Heartbeat())
+
+    async def _shake_hands(self) -> None:
+        handshake, room = self._handshake, self._limits.handshake_bytes
+        await self._send_now(handshake.open())
+        while handshake.state is not State.ESTABLISHED:
+            data = await self._link.receive()
+            room -= len(data)
+            if room < 0:
+                raise ProtocolError(f"more than {self._limits.handshake_bytes} bytes of handshake")
+            for message in self.codec.decode(data):
+                if isinstance(message, UnknownKind):
+                    continue
+                if isinstance(message.body, Disconnect):
+                    self._told = message.body
+                    continue
+                await self._send_now(handshake.receive(message.body))
+        self._link.limit(self._limits.message_bytes)
+        self._info = self._describe()
+        if self.role is Role.DIALER:
+            await self._await_admission()
+
+    async def _await_admission(self) -> None:
+        """Wait for the acceptor's first frame, which says that its checks are passed too.
+
+        An acceptor that does not send one is taken at its word after a while.
+        """
+        try:
+            async with timeout(self._clock, self._limits.admission_seconds):
+                while not self._early:
+                    data = await self._link.receive()
+                    early = self._decode(data)
+                    if not self._note_disconnect(early):
+                        self._early = early
+        except TimeoutError:
+            return
+
+    async def run(self, receiver: Receiver) -> Ending:
+        """Carry messages until the session ends; returns how it did."""
+        writer = asyncio.ensure_future(self._write())
+        try:
+            ending = await self._read(receiver)
+        finally:
+            self.outbox.close()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            self._link.abort()
+        return ending
+
+    async def send(self, frame: bytes, *, timeout_seconds: float) -> None:
+        """Queue an encoded frame; where the outbox is full, wait for room.
+
+        Raises:
+            OutboxFull: no room in time.
+            NotConnected: the session ended.
+        """
+        if self.outbox.offer(frame):
+            return
+        try:
+            async with timeout(self._clock, timeout_seconds):
+                while not self.outbox.offer(frame):
+                    if self.outbox.closed:
+                        raise NotConnected(f"the session with {self.node_id} has ended")
+                    await self.outbox.wait_for_room()
+        except TimeoutError as error:
+            raise OutboxFull(
+                f"{self.node_id} took nothing for {timeout_seconds:g} s: "
+                f"{len(self.outbox)} frames, {self.outbox.size_bytes} bytes wait"
+            ) from error
+
+    def control(self, body: Body) -> bool:
+        """Queue a message of the node's own, ahead of all data."""
+        return self.outbox.offer(self.codec.encode(Message(body)), Lane.CONTROL)
+
+    def end(self, ending: Ending) -> None:
+        """End the session: what is queued is sent, then the peer is told why.
+
+        Returns at once; `run` returns when it is done, at the latest after
+        `limits.close_seconds`, and then cuts.
+        """
+        if self._ending is None:
+            self._ending = ending
+            self.outbox.close()
+            self._clock.call_later(self._limits.close_seconds, self._link.abort)
+
+    async def _read(self, receiver: Receiver) -> Ending:
+        try:
+            self._take(self._early, receiver)
+            self._early = ()
+            while True:
+                messages = self._decode(await self._link.receive())
+                if self._take(messages, receiver):
+                    await asyncio.sleep(0)
+        except LinkClosed as error:
+            return self._ending or self._ending_of(error)
+        except (ProtocolError, Refused) as error:
+            ending = Ending.here(CloseCode.PROTOCOL, str(error))
+            self.end(ending)
+            await self._until_closed()
+            return ending
+
+    def _decode(self, data: bytes) -> list[Message | UnknownKind]:
+        sender = self._handshake.peer.node_id
+        return self.codec.decode(data, sender=sender, verified=self.verified)
+
+    def _note_disconnect(self, messages: Sequence[Message | UnknownKind]) -> bool:
+        for message in messages:
+            if isinstance(message, Message) and isinstance(message.body, Disconnect):
+                self._told = message.body
+                return True
+        return False
+
+    def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
+        ours = [message for message in messages if isinstance(message, Message)]
+        if len(ours) != len(messages):
+            self._report_unknown(messages, receiver)
+        if not any(type(message.body) in _SESSION_KINDS for message in ours):
+            return receiver.deliver(self, ours)
+        return receiver.deliver(
+            self, [message for message in ours if not self._handle(message.body)]
+        )
+
+    def _handle(self, body: Body) -> bool:
+        """Handle a message of the session itself; False where it is not one."""
+        match body:
+            case Heartbeat():
+                if self._clock.monotonic() - self._last_sent >= _ANSWERED_BY_TRAFFIC_SECONDS:
+                    self.control(body)
+            case Disconnect():
+                self._told = body
+            case _ if type(body) in _SESSION_KINDS:
+                raise ProtocolError(f"{body.token} in an established session")
+            case _:
+                return False
+        return True
+
+    def _report_unknown(
+        self, messages: Sequence[Message | UnknownKind], receiver: Receiver
+    ) -> None:
+        for message in messages:
+            if not isinstance(message, UnknownKind) or message.kind in self._unknown:
+                continue
+            if len(self._unknown) < _UNKNOWN_KINDS_REPORTED:
+                self._unknown.add(message.kind)
+                receiver.unknown_kind(self, message.kind)
+
+    async def _write(self) -> None:
+        try:
+            while (data := await self.outbox.take()) is not None:
+                self._last_sent = self._clock.monotonic()
+                await self._link.send(data)
+            if self._ending is not None:
+                await self._say_goodbye(self._ending)
+        except LinkClosed:
+            # The reader sees the same end and says how it came about.
+            self.outbox.close()
+
+    async def _until_closed(self) -> None:
+        try:
+            while True:
+                await self._link.receive()
+        except LinkClosed:
+            return
+
+    async def refuse(self, ending: Ending) -> Ending:
+        """Tell the peer why it is not admitted, and close. Instead of `run`; returns `ending`."""
+        try:
+            async with timeout(self._clock, self._limits.close_seconds):
+                await self._say_goodbye(ending)
+        except (LinkClosed, TimeoutError):
+            pass  # The peer is gone or does not read: it cannot be told.
+        self._link.abort()
+        return ending
+
+    async def _say_goodbye(self, ending: Ending) -> None:
+        await self._send_now([ending.disconnect()])
+        code = CloseCode(ending.code)
+        await self._link.close(code, code.word)
+
+    async def _send_now(self, bodies: Sequence[Body]) -> None:
+        for body in bodies:
+            # The reference names itself and the peer's address in HELLO's envelope.
+            message = Message(body, sender="TheNodes", to=self._link.remote)
+            self._last_sent = self._clock.monotonic()
+            await self._link.send(self.codec.encode(message))
+
+    def _ending_of(self, closed: LinkClosed) -> Ending:
+        told = self._told or Disconnect()
+        return Ending(
+            code=closed.code,
+            detail=told.detail or closed.reason or _UNEXPLAINED.get(closed.code, ""),
+            reason=told.reason or Reason.PEER_LEFT,
+            retry_after=told.retry_after,
+            by_peer=closed.by_peer,
+        )
+
+    def _describe(self) -> PeerInfo:
+        hello = self._handshake.peer
+        dialler = self.role is Role.DIALER
+        return PeerInfo(
+            node_id=hello.node_id,
+            address=self._link.remote,
+            direction=Direction.OUTBOUND if dialler else Direction.INBOUND,
+            connected_at=self._clock.time(),
+            listen_addr=hello.listen_addr,
+            node_type=hello.node_type,
+            capabilities=hello.capabilities or (),
+            encoding=self.codec.name,
+        )

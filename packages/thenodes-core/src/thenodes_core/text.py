@@ -1,0 +1,16 @@
+"""Text that came from elsewhere, made safe to print."""
+
+from __future__ import annotations
+
+__all__ = ["printable"]
+
+
+def printable(text: str, *, most: int = 2000) -> str:
+    """Escape control, bidirectional and other unprintable characters, and cut at `most`.
+
+    >>> printable("a\\x1b[31mb\\n")
+    'a\\\\x1b[31mb\\\\n'
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text if len(text) <= most else text[:most] + "…"

@@ -1,0 +1,1 @@
+"""Connections that carry messages: WebSocket, and in memory."""

@@ -1,0 +1,98 @@
+"""What a session needs of a connection, as three small Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+__all__ = ["SUBPROTOCOLS", "Accept", "Link", "Listener", "Report", "Transport"]
+
+SUBPROTOCOLS = ("thenodes.v1.bin", "thenodes.v1.json")
+"""In the order of preference."""
+
+
+class Link(Protocol):
+    """One open connection to a peer, carrying whole messages."""
+
+    @property
+    def subprotocol(self) -> str:
+        """One of `SUBPROTOCOLS`."""
+        ...
+
+    @property
+    def remote(self) -> str:
+        """The other end, `host:port`."""
+        ...
+
+    def limit(self, message_bytes: int) -> None:
+        """Refuse messages longer than this from now on."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return the next message.
+
+        Raises:
+            LinkClosed: the connection ended.
+        """
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send one message; returns once the connection can take another.
+
+        Raises:
+            LinkClosed: the connection ended.
+        """
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close in order, telling the peer; returns when closed, or given up."""
+        ...
+
+    def abort(self) -> None:
+        """End it now; whoever waits on it gets LinkClosed."""
+        ...
+
+
+class Listener(Protocol):
+    """Accepts connections until it is closed."""
+
+    @property
+    def host(self) -> str:
+        """The address it is bound to."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """The TCP port it is bound to."""
+        ...
+
+    async def close(self) -> None:
+        """Accept no more; links that are open stay open."""
+        ...
+
+
+Accept: TypeAlias = Callable[[Link], Awaitable[None]]
+"""Serves one accepted link; the link is closed when it returns."""
+
+Report: TypeAlias = Callable[[str, str], None]
+"""Told `(remote, what went wrong)` of a connection that never became a link."""
+
+
+class Transport(Protocol):
+    """Makes links: by listening and by dialling."""
+
+    async def listen(self, host: str, port: int, accept: Accept, report: Report) -> Listener:
+        """Accept connections on an address; port 0 takes a free one.
+
+        Raises:
+            ListenError: the address cannot be used.
+        """
+        ...
+
+    async def dial(self, address: str) -> Link:
+        """Connect to `ws://…` or `wss://…`.
+
+        Raises:
+            DialError: no connection came about.
+        """
+        ...

@@ -1,0 +1,178 @@
+"""Links within one process, with delay, loss and cut; for tests and examples."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import deque
+from urllib.parse import urlsplit
+
+from ..clock import Clock, SystemClock
+from ..errors import DialError, LinkClosed, ListenError
+from .base import SUBPROTOCOLS, Accept, Listener, Report
+
+__all__ = ["MemoryLink", "MemoryNetwork"]
+
+
+class MemoryNetwork:
+    """A network that exists only in this process; give the same one to several nodes.
+
+    Args:
+        clock: times the delay.
+        delay_seconds: how long a message travels.
+        loss: share of messages that never arrive, 0 to 1. WebSocket never loses
+            a message; this is for tests of what must survive a loss.
+        queue_messages: messages on their way to one end; a sender waits at more.
+        subprotocol: the encoding that links agree on.
+        seed: makes the loss repeatable.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        delay_seconds: float = 0.0,
+        loss: float = 0.0,
+        queue_messages: int = 64,
+        subprotocol: str = SUBPROTOCOLS[0],
+        seed: int = 0,
+    ) -> None:
+        self.clock = clock or SystemClock()
+        self.delay_seconds = delay_seconds
+        self.loss = loss
+        self.queue_messages = queue_messages
+        self.subprotocol = subprotocol
+        self.random = random.Random(seed)
+        self.links: list[MemoryLink] = []
+        self._ports = itertools.count(40_000)
+        self._listeners: dict[int, _MemoryListener] = {}
+
+    async def listen(self, host: str, port: int, accept: Accept, report: Report) -> Listener:
+        """Accept links on a port of this network; hosts are not told apart."""
+        port = port or next(self._ports)
+        if port in self._listeners:
+            raise ListenError(f"cannot listen on {host}:{port}: the port is taken")
+        listener = self._listeners[port] = _MemoryListener(self, host, port, accept)
+        return listener
+
+    async def dial(self, address: str) -> MemoryLink:
+        """Link to a listener of this network."""
+        listener = self._listeners.get(urlsplit(address).port or 0)
+        if listener is None:
+            raise DialError(f"{address}: connection refused")
+        near = MemoryLink(self, address.removeprefix("ws://"))
+        far = MemoryLink(self, f"127.0.0.1:{next(self._ports)}")
+        near.other, far.other = far, near
+        self.links += [near, far]
+        listener.serve(far)
+        return near
+
+    def cut(self) -> None:
+        """Break every link, as a network does: nobody is told why."""
+        links, self.links = self.links, []
+        for link in links:
+            link.abort()
+
+    def forget(self, port: int) -> None:
+        """Remove a listener."""
+        self._listeners.pop(port, None)
+
+
+class _MemoryListener:
+    def __init__(self, network: MemoryNetwork, host: str, port: int, accept: Accept) -> None:
+        self.host = host
+        self.port = port
+        self._network = network
+        self._accept = accept
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, link: MemoryLink) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(link))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, link: MemoryLink) -> None:
+        try:
+            await self._accept(link)
+        finally:
+            link.abort()
+
+    async def close(self) -> None:
+        self._network.forget(self.port)
+
+
+class MemoryLink:
+    """One end of a link."""
+
+    def __init__(self, network: MemoryNetwork, remote: str) -> None:
+        self.other: MemoryLink
+        self.subprotocol = network.subprotocol
+        self.remote = remote
+        self._network = network
+        self._inbox: deque[bytes] = deque()
+        self._on_the_way = 0
+        self._changed = asyncio.Event()
+        self._message_bytes: int | None = None
+        self._end: LinkClosed | None = None
+
+    def limit(self, message_bytes: int) -> None:
+        """Refuse longer messages from now on."""
+        self._message_bytes = message_bytes
+
+    async def receive(self) -> bytes:
+        """Return the next message; what arrived before the end is still given."""
+        while not self._inbox:
+            if self._end is not None:
+                raise self._end
+            await self._wait()
+        data = self._inbox.popleft()
+        self.other._changed.set()
+        if self._message_bytes is not None and len(data) > self._message_bytes:
+            await self.close(1009, "message too big")
+            raise LinkClosed(1009, "message too big", by_peer=False)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Put a message on its way."""
+        other, network = self.other, self._network
+        while len(other._inbox) + other._on_the_way >= network.queue_messages and self._end is None:
+            await self._wait()
+        if self._end is not None:
+            raise self._end
+        if network.loss and network.random.random() < network.loss:
+            return
+        if not network.delay_seconds:
+            other._arrive(data)
+            return
+        other._on_the_way += 1
+        network.clock.call_later(network.delay_seconds, lambda: other._land(data))
+
+    async def close(self, code: int, reason: str) -> None:
+        """End both sides, telling the other."""
+        self._finish(LinkClosed(code, reason, by_peer=False))
+        self.other._finish(LinkClosed(code, reason))
+
+    def abort(self) -> None:
+        """End both sides."""
+        self._finish(LinkClosed(by_peer=False))
+        self.other._finish(LinkClosed())
+
+    def _land(self, data: bytes) -> None:
+        self._on_the_way -= 1
+        self._arrive(data)
+
+    def _arrive(self, data: bytes) -> None:
+        if self._end is None:
+            self._inbox.append(data)
+            self._changed.set()
+
+    def _finish(self, end: LinkClosed) -> None:
+        if self._end is None:
+            self._end = end
+            self._changed.set()
+
+    async def _wait(self) -> None:
+        # Reader and writer of one end share the event; each checks its own condition again.
+        self._changed.clear()
+        await self._changed.wait()

@@ -1,0 +1,233 @@
+"""WebSocket connections; the only module that imports websockets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidURI,
+    NegotiationError,
+)
+from websockets.typing import Subprotocol
+
+from ..errors import DialError, LinkClosed, ListenError
+from ..limits import Limits
+from .base import SUBPROTOCOLS, Accept, Listener, Report
+
+__all__ = ["WebSocketLink", "WebSocketTransport"]
+
+_OFFERED = [Subprotocol(name) for name in SUBPROTOCOLS]
+_JSON = _OFFERED[1]
+
+# The library reports on a logger of its own; what operators need to know becomes
+# an event, so its records would only say it twice.
+_silent = logging.Logger("thenodes.websockets", level=logging.CRITICAL + 1)
+
+
+class WebSocketLink:
+    """A link over one WebSocket connection."""
+
+    def __init__(self, connection: Connection, *, close_seconds: float) -> None:
+        self._connection = connection
+        self._close_seconds = close_seconds
+        self._text = connection.subprotocol != _OFFERED[0]
+
+    @property
+    def subprotocol(self) -> str:
+        """The encoding that both sides agreed on; none offered counts as JSON."""
+        return self._connection.subprotocol or _JSON
+
+    @property
+    def remote(self) -> str:
+        """The other end, `host:port`."""
+        return _format(self._connection.remote_address)
+
+    def limit(self, message_bytes: int) -> None:
+        """Refuse longer messages from now on."""
+        self._connection.protocol.max_message_size = message_bytes
+
+    async def receive(self) -> bytes:
+        """Return the next message."""
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def send(self, data: bytes) -> None:
+        """Send one message, as text in JSON and as bytes otherwise."""
+        try:
+            await self._connection.send(data, text=self._text)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame and wait a little for the peer's; then cut."""
+        try:
+            async with asyncio.timeout(self._close_seconds):
+                await self._connection.close(code, reason)
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._connection.transport.abort()
+
+
+class WebSocketTransport:
+    """Listens on and dials WebSocket addresses.
+
+    Args:
+        limits: message size before the handshake is complete, and time to open and close.
+        origins: values of the Origin header that are admitted. A request with
+            any other is refused, so that a web page cannot reach a node.
+    """
+
+    def __init__(self, limits: Limits, *, origins: Sequence[str] = ()) -> None:
+        self._limits = limits
+        self._origins: list[Any] = [None, *origins]
+        self._options: dict[str, Any] = {
+            "compression": None,
+            "ping_interval": None,
+            "max_size": limits.handshake_bytes,
+            "open_timeout": limits.handshake_seconds,
+            "close_timeout": limits.close_seconds,
+            "write_limit": 64 * 1024,
+            "logger": _silent,
+        }
+
+    async def listen(self, host: str, port: int, accept: Accept, report: Report) -> Listener:
+        """Accept WebSocket connections.
+
+        Raises:
+            ListenError: the address is taken, not this machine's, or not permitted.
+        """
+
+        async def handle(connection: ServerConnection) -> None:
+            await accept(WebSocketLink(connection, close_seconds=self._limits.close_seconds))
+
+        def create(*args: Any, **kwargs: Any) -> ServerConnection:
+            return _ReportingConnection(report, *args, **kwargs)
+
+        try:
+            server = await serve(
+                handle,
+                host,
+                port,
+                subprotocols=_OFFERED,
+                select_subprotocol=_select,
+                origins=self._origins,
+                server_header=None,
+                create_connection=create,  # type: ignore[arg-type]  # documented as a factory
+                **self._options,
+            )
+        except OSError as error:
+            raise ListenError(_describe_listen(host, port, error)) from error
+        except OverflowError as error:
+            raise ListenError(f"cannot listen on {host}:{port}: not a port") from error
+        return _WebSocketListener(server)
+
+    async def dial(self, address: str) -> WebSocketLink:
+        """Connect to `ws://…`, or to `wss://…` with the server verified by the system's CAs.
+
+        Raises:
+            DialError: refused, unreachable, not a node, or too slow.
+        """
+        try:
+            connection = await connect(
+                address, subprotocols=_OFFERED, proxy=None, user_agent_header=None, **self._options
+            )
+        except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
+            raise DialError(f"{address}: {_describe_dial(error)}") from error
+        except ValueError as error:
+            raise DialError(f"{address}: not an address that can be dialled: {error}") from error
+        return WebSocketLink(connection, close_seconds=self._limits.close_seconds)
+
+
+class _WebSocketListener:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.host, self.port = server.sockets[0].getsockname()[:2]
+
+    async def close(self) -> None:
+        self._server.close(close_connections=False)
+
+
+class _ReportingConnection(ServerConnection):
+    """Tells of connections that are not WebSocket, or are refused before they become a link."""
+
+    def __init__(self, report: Report, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._report = report
+
+    async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().handshake(*args, **kwargs)
+        except Exception as error:
+            # Re-raised: the library ends the connection.
+            self._report(_format(self.remote_address), _describe_dial(error))
+            raise
+        if self.protocol.handshake_exc is not None:
+            self._report(_format(self.remote_address), _describe_dial(self.protocol.handshake_exc))
+
+
+def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    if not offered:
+        return None
+    for name in _OFFERED:
+        if name in offered:
+            return name
+    raise NegotiationError(f"subprotocol {offered[0]!r} is not served: {', '.join(_OFFERED)}")
+
+
+def _closed(error: ConnectionClosed) -> LinkClosed:
+    received, sent = error.rcvd, error.sent
+    if received is not None and (sent is None or error.rcvd_then_sent):
+        return LinkClosed(received.code, received.reason)
+    if sent is not None:
+        return LinkClosed(sent.code, sent.reason, by_peer=False)
+    return LinkClosed()
+
+
+def _format(address: Any) -> str:
+    if not isinstance(address, tuple) or len(address) < 2:
+        return "unknown"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _describe_listen(host: str, port: int, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            why = "the port is taken by another program; choose another with --port"
+        case errno.EACCES:
+            why = "not permitted; ports below 1024 need privileges"
+        case errno.EADDRNOTAVAIL:
+            why = "not an address of this machine"
+        case _:
+            why = error.strerror or str(error)
+    return f"cannot listen on {host}:{port}: {why}"
+
+
+def _describe_dial(error: BaseException) -> str:
+    match error:
+        case ConnectionRefusedError():
+            return "connection refused"
+        case TimeoutError():
+            return "no answer in time"
+        case ssl.SSLCertVerificationError():
+            return f"TLS certificate refused: {error.verify_message}"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            cause = error.__cause__
+            return str(error) + (f": {cause}" if cause is not None else "")

@@ -1,0 +1,217 @@
+"""What a plugin is given: its way to the node, as Protocols that any host can meet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .events import Event, EventSink
+from .messages import Body, Message
+from .payload import Payload
+from .peers import PeerInfo, PeerRecord, PeerSource
+from .realm import Realm
+
+__all__ = ["Clock", "Events", "PeerStore", "Peers", "PluginContext", "Task"]
+
+
+class Clock(Protocol):
+    """Time as the node sees it; tests hand in one that they move themselves."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, from an arbitrary start."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Task(Protocol):
+    """Background work that a plugin started."""
+
+    def cancel(self) -> object:
+        """Ask it to stop."""
+        ...
+
+    def done(self) -> bool:
+        """True once it has ended."""
+        ...
+
+
+class Peers(Protocol):
+    """The connected peers."""
+
+    def all(self) -> Sequence[PeerInfo]:
+        """Every connected peer, ordered by id."""
+        ...
+
+    def get(self, node_id: str) -> PeerInfo | None:
+        """The peer with that id, if connected."""
+        ...
+
+
+class PeerStore(Protocol):
+    """The known addresses, connected or not."""
+
+    async def sample(self, count: int, exclude: Collection[str] = ()) -> Sequence[PeerRecord]:
+        """At most `count` random records whose address is not in `exclude`."""
+        ...
+
+    async def insert(self, addr: str, source: PeerSource = PeerSource.MANUAL) -> PeerRecord:
+        """Make an address known, keeping what is already known about it.
+
+        Raises:
+            ValueError: not an address.
+        """
+        ...
+
+    async def all(self) -> Sequence[PeerRecord]:
+        """Every record, newest success first."""
+        ...
+
+
+class Events(Protocol):
+    """The node's events."""
+
+    def emit(self, event: Event) -> None:
+        """Tell every sink. Never waits and never raises."""
+        ...
+
+    def add_sink(self, sink: EventSink) -> None:
+        """Give the sink every event from now on, until the plugin stops."""
+        ...
+
+
+class PluginContext(Protocol):
+    """A plugin's way to its node. One a plugin; valid from `on_start` until `on_stop` returned."""
+
+    @property
+    def plugin_id(self) -> str:
+        """The plugin's id, from its manifest."""
+        ...
+
+    @property
+    def node_id(self) -> str:
+        """This node's id."""
+        ...
+
+    @property
+    def realm(self) -> Realm:
+        """This node's realm."""
+        ...
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """The manifest's defaults, overlaid with the operator's `[plugin.<id>]` table."""
+        ...
+
+    @property
+    def data_dir(self) -> Path:
+        """A directory of the plugin's own, mode 0700, that exists."""
+        ...
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """The logger `thenodes.plugin.<id>`."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The node's clock."""
+        ...
+
+    @property
+    def peers(self) -> Peers:
+        """The connected peers."""
+        ...
+
+    @property
+    def peer_store(self) -> PeerStore:
+        """The known addresses."""
+        ...
+
+    @property
+    def events(self) -> Events:
+        """The node's events."""
+        ...
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        """Queue a message for a connected peer.
+
+        Waits only where the peer's queue is full, at most `timeout_seconds`.
+
+        Args:
+            to: the peer's node id.
+            body: a `Text`, `Extension`, `DataRequest` or `DataResponse`.
+            payload: the data.
+
+        Raises:
+            NotConnected: no session with that peer.
+            PayloadTooLarge: over the frame limit.
+            OutboxFull: no room in time.
+            KindNotAllowed: a kind that belongs to the node.
+        """
+        ...
+
+    async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every connected peer; a peer without room is passed over.
+
+        Returns:
+            The number of peers it was queued for.
+
+        Raises:
+            PayloadTooLarge: over the frame limit.
+            KindNotAllowed: a kind that belongs to the node.
+        """
+        ...
+
+    async def request(
+        self,
+        peer: str,
+        kind: str,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+    ) -> Message:
+        """Send an `Extension` of this kind and wait for the peer's `reply`.
+
+        Only the asked peer's answer counts.
+
+        Raises:
+            SendError: as `send`.
+            RequestTimeout: no answer in time.
+            PeerGone: the peer left first.
+            TooManyRequests: over 1024 open questions.
+        """
+        ...
+
+    async def reply(self, message: Message, payload: Payload | None = None) -> None:
+        """Answer a message that was sent with `request`.
+
+        Raises:
+            ValueError: the message is not a question.
+            SendError: as `send`.
+        """
+        ...
+
+    def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
+        """Run work in the background until it ends or the plugin stops.
+
+        Whatever it raises is reported as an event and harms nobody else.
+        """
+        ...
+
+    def every(self, seconds: float, action: Callable[[], Awaitable[object]]) -> Task:
+        """Call `action` every `seconds`, first after `seconds`, until the plugin stops.
+
+        A call that raises is reported; the next one comes all the same.
+        """
+        ...

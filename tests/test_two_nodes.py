@@ -1,0 +1,62 @@
+"""Two nodes as two processes, over real WebSockets."""
+
+from __future__ import annotations
+
+import signal
+
+from .conftest import StartNode
+from .nodes import KVSTORE, wait_until
+
+PLUGIN = ("--plugin", str(KVSTORE))
+
+
+def test_a_value_put_on_one_node_is_read_on_the_other(start_node: StartNode) -> None:
+    first = start_node("first", *PLUGIN)
+    second = start_node("second", *PLUGIN, "--bootstrap", first.status()["listening"])
+    wait_until(second.peers, "the nodes to connect")
+
+    assert first.exec("kvstore", "put", "a", "1") == "stored a = 1, sent to 1 peer"
+
+    wait_until(lambda: second.exec("kvstore", "get", "a") == "a = 1", "the value")
+
+
+def test_a_node_that_joins_later_gets_the_entries_there_are(start_node: StartNode) -> None:
+    first = start_node("first", *PLUGIN)
+    for number in range(3):
+        first.exec("kvstore", "put", f"key{number}", str(number))
+
+    second = start_node("second", *PLUGIN, "--bootstrap", first.status()["listening"])
+
+    wait_until(
+        lambda: second.exec("kvstore", "list") == "key0 = 0\nkey1 = 1\nkey2 = 2", "the entries"
+    )
+
+
+def test_either_node_killed_and_started_again_is_connected_again(start_node: StartNode) -> None:
+    first = start_node("first", *PLUGIN)
+    port = int(first.status()["listening"].rpartition(":")[2])
+    second = start_node("second", *PLUGIN, "--bootstrap", f"127.0.0.1:{port}")
+    wait_until(second.peers, "the nodes to connect")
+
+    first.stop(signal.SIGKILL)
+    wait_until(lambda: not second.peers(), "the second to notice")
+    again = start_node("first", *PLUGIN, port=port)
+    wait_until(second.peers, "the second to dial again")
+
+    second.stop(signal.SIGKILL)
+    wait_until(lambda: not again.peers(), "the first to notice")
+    start_node("second", *PLUGIN, "--bootstrap", f"127.0.0.1:{port}")
+    wait_until(again.peers, "the second to be back")
+
+
+def test_a_stopped_node_says_goodbye_and_exits_with_0(start_node: StartNode) -> None:
+    first = start_node("first")
+    second = start_node("second", "--bootstrap", first.status()["listening"])
+    wait_until(second.peers, "the nodes to connect")
+
+    code, errors = first.stop(signal.SIGTERM)
+    wait_until(lambda: not second.peers(), "the second to notice")
+    _, told = second.stop(signal.SIGINT)
+
+    assert code == 0, errors
+    assert "restarting (peer): the node is stopping" in told
