@@ -4,24 +4,32 @@
 async with Node(Config(port=0)) as node:
     print(node.id, node.address)
 ```
+
+Names are imported from their modules on first use, so that a program that only
+talks to a running node does not load the WebSocket and key libraries.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from ._version import __version__
-from .clock import ManualClock, SystemClock
-from .config import (
-    Config,
-    EncryptionTable,
-    NodeTable,
-    PluginsTable,
-    RealmAccessTable,
-    RealmTable,
-    TransportTable,
-    load_config,
-)
-from .errors import ConfigError, ListenError, StartError, StateDirError, StateDirInUse
-from .limits import Limits
-from .node import Node
-from .transport.memory import MemoryNetwork
+
+if TYPE_CHECKING:
+    from .clock import ManualClock, SystemClock
+    from .config import (
+        Config,
+        EncryptionTable,
+        NodeTable,
+        PluginsTable,
+        RealmAccessTable,
+        RealmTable,
+        TransportTable,
+        load_config,
+    )
+    from .errors import ConfigError, ListenError, StartError, StateDirError, StateDirInUse
+    from .limits import Limits
+    from .node import Node
+    from .transport.memory import MemoryNetwork
 
 __all__ = [
     "Config",
@@ -44,3 +52,28 @@ __all__ = [
     "__version__",
     "load_config",
 ]
+
+_MODULES = {
+    "clock": ("ManualClock", "SystemClock"),
+    "config": (
+        "Config",
+        "EncryptionTable",
+        "NodeTable",
+        "PluginsTable",
+        "RealmAccessTable",
+        "RealmTable",
+        "TransportTable",
+        "load_config",
+    ),
+    "errors": ("ConfigError", "ListenError", "StartError", "StateDirError", "StateDirInUse"),
+    "limits": ("Limits",),
+    "node": ("Node",),
+    "transport.memory": ("MemoryNetwork",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

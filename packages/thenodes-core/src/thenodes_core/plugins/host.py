@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from thenodes_plugin_api import (
+    Body,
     ConfigDefaults,
     DataRequest,
     DataResponse,
@@ -177,32 +178,44 @@ class PluginHost:
 
     def deliver(self, messages: Sequence[Message]) -> bool:
         """Give messages to the plugins they are for. True where an inbox is half full."""
-        crowded = False
-        find = self._claims.find
+        batches: dict[PluginRuntime, list[Message]] = {}
+        targets: Sequence[list[Message]] = ()
+        previous: Body | None = None
         for message in messages:
             body = message.body
-            if type(body) is Extension:
-                if body.reply_to is not None:
-                    self._answer(message)
-                    continue
-                runtime = find(body.kind)
-                if runtime is None:
-                    self._counters.add("messages_dropped", reason="unclaimed_kind")
-                elif runtime.offer(message):
-                    crowded = True
-            elif type(body) in _FOR_ALL:
-                for runtime in self._runtimes.values():
-                    crowded = runtime.offer(message) or crowded
-            else:
-                self._counters.add("messages_dropped", reason="not_handled")
-        return crowded
+            # Messages of one kind come in runs and share their decoded body.
+            if body is not previous:
+                previous = body
+                targets = [batches.setdefault(r, []) for r in self._runtimes_for(message)]
+            for batch in targets:
+                batch.append(message)
+            if not targets:
+                previous = None
+        crowded = [runtime.offer(batch) for runtime, batch in batches.items()]
+        return any(crowded)
+
+    def _runtimes_for(self, message: Message) -> Iterable[PluginRuntime]:
+        body = message.body
+        if type(body) is Extension:
+            if body.reply_to is not None:
+                self._answer(message)
+                return ()
+            runtime = self._claims.find(body.kind)
+            if runtime is not None:
+                return (runtime,)
+            self._counters.add("messages_dropped", reason="unclaimed_kind")
+        elif type(body) in _FOR_ALL:
+            return self._runtimes.values()
+        else:
+            self._counters.add("messages_dropped", reason="not_handled")
+        return ()
 
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """Tell every plugin of a peer's coming or going."""
         if self._services is not None and isinstance(event, PeerLeft):
             self._services.questions.peer_gone(event.peer.node_id)
         for runtime in self._runtimes.values():
-            runtime.offer(event)
+            runtime.offer([event])
 
     def shells(self) -> Iterator[PluginShell]:
         """Every plugin's part of the prompt."""

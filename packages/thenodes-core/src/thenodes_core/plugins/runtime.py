@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 
 from thenodes_plugin_api import (
     Level,
@@ -27,7 +27,10 @@ __all__ = ["PluginRuntime", "State"]
 
 _INBOX_ITEMS = 8192
 _INBOX_BYTES = 16 * 1024 * 1024
-_ROUND_ITEMS = 128
+_BATCH_ITEMS = 64
+
+# How long a plugin that never waits may keep the event loop to itself.
+_ROUND_SECONDS = 0.005
 _START_SECONDS = 5.0
 _STOP_SECONDS = 1.0
 _PROMPT_SECONDS = 30.0
@@ -85,19 +88,35 @@ class PluginRuntime:
         self._started = asyncio.Event()
         self._stop_requested = False
 
-    def offer(self, item: Item) -> bool:
-        """Put an item into the inbox, or drop it. True where the inbox is half full or more."""
-        size = len(item.payload.data) if type(item) is Message and item.payload is not None else 0
+    def offer(self, items: Sequence[Item]) -> bool:
+        """Put items into the inbox, and drop what has no room. True where it is half full."""
+        size = sum([_size(item) for item in items])
         inbox = self._inbox
-        waiting = len(inbox)
-        if waiting >= _INBOX_ITEMS or self._inbox_bytes + size > _INBOX_BYTES:
-            self._drop()
-            return True
-        inbox.append(item)
-        self._inbox_bytes += size
+        room = _INBOX_ITEMS - len(inbox)
+        if len(items) > room or self._inbox_bytes + size > _INBOX_BYTES:
+            self._offer_what_fits(items)
+        else:
+            inbox.extend(items)
+            self._inbox_bytes += size
         if self._wake is not None:
             self._wake_up()
-        return waiting >= _INBOX_ITEMS // 2 or self._inbox_bytes >= _INBOX_BYTES // 2
+        return len(inbox) >= _INBOX_ITEMS // 2 or self._inbox_bytes >= _INBOX_BYTES // 2
+
+    def _offer_what_fits(self, items: Sequence[Item]) -> None:
+        dropped = 0
+        for item in items:
+            size = _size(item)
+            if len(self._inbox) >= _INBOX_ITEMS or self._inbox_bytes + size > _INBOX_BYTES:
+                dropped += 1
+            else:
+                self._inbox.append(item)
+                self._inbox_bytes += size
+        self._counters.add("messages_dropped", dropped, reason="plugin_inbox_full")
+        if not self._dropping:
+            self._dropping = True
+            self._report(
+                "inbox_full", f"is too slow: {len(self._inbox)} wait, new ones are dropped"
+            )
 
     async def run(self) -> None:
         """Start the plugin, give it what comes, stop it. Returns when it has stopped."""
@@ -157,19 +176,19 @@ class PluginRuntime:
                 await self._wake
                 self._wake = None
             async with self._one_hook_at_a_time:
-                await self._round(min(len(inbox), _ROUND_ITEMS))
+                await self._round()
             await asyncio.sleep(0)
 
-    async def _round(self, count: int) -> None:
+    async def _round(self) -> None:
+        """Give the plugin what is in the inbox, until the event loop's other tasks are due."""
         inbox, on_message, ctx = self._inbox, self.plugin.on_message, self._ctx
-        while count > 0:
+        until = self._clock.monotonic() + _ROUND_SECONDS
+        while inbox and self._clock.monotonic() < until:
             try:
-                while count > 0:
-                    count -= 1
+                for _ in range(min(len(inbox), _BATCH_ITEMS)):
                     item = inbox.popleft()
                     if type(item) is Message:
-                        if item.payload is not None:
-                            self._inbox_bytes -= len(item.payload.data)
+                        self._inbox_bytes -= _size(item)
                         await on_message(item, ctx)
                     else:
                         await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
@@ -212,14 +231,6 @@ class PluginRuntime:
         self._counters.add("messages_dropped", reason="bad_payload")
         self._report("bad_payload", f"a message of {sender} cannot be used: {error}")
 
-    def _drop(self) -> None:
-        self._counters.add("messages_dropped", reason="plugin_inbox_full")
-        if not self._dropping:
-            self._dropping = True
-            self._report(
-                "inbox_full", f"is too slow: {len(self._inbox)} wait, new ones are dropped"
-            )
-
     def _report(self, action: str, detail: str, *, level: Level = Level.WARNING) -> None:
         self._events.emit(
             PluginEvent(plugin=self.plugin_id, action=action, detail=detail, level=level)
@@ -233,3 +244,9 @@ class PluginRuntime:
 def _name(error: BaseException) -> str:
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _size(item: Item) -> int:
+    if type(item) is not Message or item.payload is None:
+        return 0
+    return len(item.payload.data)

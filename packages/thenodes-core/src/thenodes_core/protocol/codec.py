@@ -18,6 +18,7 @@ class UnknownKind(msgspec.Struct, frozen=True):
     """A well-formed message of a kind that this version does not know."""
 
     kind: str
+    body: None = None
 
 
 class Codec(Protocol):

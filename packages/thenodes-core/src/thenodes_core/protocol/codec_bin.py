@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -20,6 +20,7 @@ from thenodes_plugin_api import (
     Body,
     DeliveryClass,
     DeliveryMetadata,
+    Extension,
     Hello,
     Message,
     Payload,
@@ -32,7 +33,7 @@ from thenodes_plugin_api import (
 from ..errors import ProtocolError
 from ..limits import Limits
 from .codec import UnknownKind
-from .frame import FORM_MASK, PREFIX_BYTES, REDELIVERED, check_header, pack, split
+from .frame import FORM_MASK, HEAD_BYTES, REDELIVERED, check_header, make_head, pack, split
 
 __all__ = ["BinaryCodec"]
 
@@ -62,13 +63,18 @@ _ARRAYS: dict[Any, Any] = {Realm | None: _Realm | None, Binding | None: _Binding
 _PLAIN: dict[type, type] = {_Realm: Realm, _Binding: Binding}
 
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
-_FORMS = {form.value: form for form in PayloadForm}
+_FORMS: tuple[PayloadForm | None, ...] = (None, *PayloadForm)
 _NESTED = (Realm, Binding)
 
-# A plugin sends thousands of messages whose headers are equal, byte for byte.
-# Bodies are immutable, so their decoded form is shared (benchmarks/README.md).
-_CACHED_HEADERS = 1024
-_CACHED_HEADER_BYTES = 64
+_Decoded: TypeAlias = tuple[Body, PayloadForm | None, DeliveryMetadata | None, bool]
+
+# A plugin sends thousands of messages whose heads are equal, byte for byte.
+# Bodies are immutable, so their decoded form can be shared by all of them.
+_CACHED = 1024
+_CACHED_BYTES = 64
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class _Kind:
@@ -110,7 +116,7 @@ def _builder(body_type: type[Body], names: list[str]) -> Callable[[Any], Body]:
 
 
 class BinaryCodec:
-    """Encodes and decodes binary frames; between calls it keeps only a bounded cache.
+    """Encodes and decodes binary frames; between calls it keeps only bounded caches.
 
     Args:
         limits: what is refused, on both sides.
@@ -123,7 +129,8 @@ class BinaryCodec:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._kinds = {kind.code: kind for kind in map(_Kind, KINDS)}
-        self._bodies: dict[tuple[int, bytes], Body] = {}
+        self._decoded: dict[bytes, _Decoded] = {}
+        self._heads: dict[tuple[str, int], bytes] = {}
 
     def encode(self, message: Message) -> bytes:
         """Return the message's frame.
@@ -131,30 +138,20 @@ class BinaryCodec:
         Raises:
             PayloadTooLarge: header or frame over its limit.
         """
-        body, payload, delivery = message.body, message.payload, message.delivery
-        fields = structs.astuple(body)
-        if type(body) is Hello:
-            fields = tuple(structs.astuple(f) if isinstance(f, _NESTED) else f for f in fields)
-        header = _encode(
-            (None, None, None if delivery is None else structs.astuple(delivery), *fields)
-        )
+        payload = message.payload
         flags = REDELIVERED if message.redelivered else 0
         data = b""
         if payload is not None:
             flags |= payload.form
             data = payload.data
-        limits = self._limits
-        if len(header) > limits.header_bytes:
-            try:
-                check_header(body.code, len(header), limits)
-            except ProtocolError as error:
-                raise PayloadTooLarge(str(error)) from error
-        size = PREFIX_BYTES + len(header) + len(data)
-        if size > limits.frame_bytes:
+        head = self._head(message, flags)
+        size = 4 + len(head) + len(data)
+        if size > self._limits.frame_bytes:
             raise PayloadTooLarge(
-                f"{body.token} of {size} bytes: a frame holds at most {limits.frame_bytes}"
+                f"{message.body.token} of {size} bytes: "
+                f"a frame holds at most {self._limits.frame_bytes}"
             )
-        return pack(body.code, flags, header, data)
+        return pack(head, data)
 
     def decode(
         self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
@@ -165,41 +162,73 @@ class BinaryCodec:
             ProtocolError: anything that is not allowed.
         """
         messages: list[Message | UnknownKind] = []
-        bodies = self._bodies
-        for frame in split(data, self._limits):
-            flags = frame.flags
-            body = bodies.get((frame.kind, frame.header))
-            delivery = None
-            if body is None:
-                kind = self._kinds.get(frame.kind)
-                if kind is None:
-                    messages.append(UnknownKind(str(frame.kind)))
+        append = messages.append
+        decoded = self._decoded
+        for head, body_bytes in split(data, self._limits):
+            known = decoded.get(head)
+            if known is None:
+                known = self._decode_head(head)
+                if known is None:
+                    append(UnknownKind(str(head[0])))
                     continue
-                body, delivery = _decode_header(kind, frame.header)
-                if delivery is None and len(frame.header) <= _CACHED_HEADER_BYTES:
-                    self._remember(frame.kind, frame.header, body)
-            payload = None
-            if flags & FORM_MASK:
-                payload = Payload(_form(flags), frame.body)
-            elif frame.body:
+            body, form, delivery, redelivered = known
+            if form is not None:
+                payload = Payload(form, body_bytes)
+            elif body_bytes:
                 raise ProtocolError(
-                    f"{body.token} has {len(frame.body)} bytes of body, but no form"
+                    f"{body.token} has {len(body_bytes)} bytes of body, but no form"
                 )
-            messages.append(
-                Message(body, payload, sender, None, delivery, verified, flags & REDELIVERED != 0)
-            )
+            else:
+                payload = None
+            append(Message(body, payload, sender, None, delivery, verified, redelivered))
         return messages
 
-    def _remember(self, kind: int, header: bytes, body: Body) -> None:
-        if len(self._bodies) >= _CACHED_HEADERS:
-            self._bodies.clear()
-        self._bodies[kind, header] = body
+    def _head(self, message: Message, flags: int) -> bytes:
+        body, delivery = message.body, message.delivery
+        if type(body) is not Extension or body.request_id or body.reply_to or delivery:
+            return make_head(body.code, flags, self._encode_header(body, delivery))
+        head = self._heads.get((body.kind, flags))
+        if head is None:
+            head = make_head(body.code, flags, self._encode_header(body, None))
+            if len(head) <= _CACHED_BYTES:
+                _remember(self._heads, (body.kind, flags), head)
+        return head
+
+    def _encode_header(self, body: Body, delivery: DeliveryMetadata | None) -> bytes:
+        fields = structs.astuple(body)
+        if type(body) is Hello:
+            fields = tuple(structs.astuple(f) if isinstance(f, _NESTED) else f for f in fields)
+        metadata = None if delivery is None else structs.astuple(delivery)
+        header = _encode((None, None, metadata, *fields))
+        if len(header) > self._limits.header_bytes:
+            try:
+                check_header(body.code, len(header), self._limits)
+            except ProtocolError as error:
+                raise PayloadTooLarge(str(error)) from error
+        return header
+
+    def _decode_head(self, head: bytes) -> _Decoded | None:
+        kind = self._kinds.get(head[0])
+        if kind is None:
+            return None
+        flags = head[1]
+        body, delivery = _decode_header(kind, head[HEAD_BYTES:])
+        known = body, _form(flags), delivery, flags & REDELIVERED != 0
+        if delivery is None and len(head) <= _CACHED_BYTES:
+            _remember(self._decoded, head, known)
+        return known
 
 
-def _form(flags: int) -> PayloadForm:
+def _remember(cache: dict[K, V], key: K, value: V) -> None:
+    if len(cache) >= _CACHED:
+        cache.clear()
+    cache[key] = value
+
+
+def _form(flags: int) -> PayloadForm | None:
     try:
         return _FORMS[flags & FORM_MASK]
-    except KeyError:
+    except IndexError:
         raise ProtocolError(f"payload form {flags & FORM_MASK} is not defined") from None
 
 

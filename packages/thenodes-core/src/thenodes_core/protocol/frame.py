@@ -8,49 +8,55 @@ module to move a frame: header and body are only sliced, never decoded.
 from __future__ import annotations
 
 import struct
-
-import msgspec
+from typing import TypeAlias
 
 from ..errors import ProtocolError
 from ..limits import Limits
 
-__all__ = ["FORM_MASK", "PREFIX_BYTES", "REDELIVERED", "Frame", "pack", "split"]
+__all__ = [
+    "FORM_MASK",
+    "HEAD_BYTES",
+    "PREFIX_BYTES",
+    "REDELIVERED",
+    "Frame",
+    "check_header",
+    "make_head",
+    "pack",
+    "split",
+]
 
 FORM_MASK = 0b0000_0111
 REDELIVERED = 0b0000_1000
 
+_LENGTH = struct.Struct(">I")
+_HEAD = struct.Struct(">BBH")
 _PREFIX = struct.Struct(">IBBH")
+
+HEAD_BYTES = _HEAD.size
 PREFIX_BYTES = _PREFIX.size
-_AFTER_LENGTH = PREFIX_BYTES - 4
 
 # TEXT, DELIVERY_ACK, DATA_REQUEST, DATA_RESPONSE, EXTENSION: what RELAY_FWD may enclose.
 _RELAYABLE = frozenset({2, 11, 12, 13, 16})
 
+Frame: TypeAlias = tuple[bytes, bytes]
+"""`(head, body)`: the head is kind, flags, header length and header; the body the payload.
 
-class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One frame, not decoded.
-
-    Attributes:
-        kind: the kind's code.
-        flags: payload form in the lowest three bits, `REDELIVERED`.
-        header: msgpack bytes.
-        body: the payload's bytes.
-    """
-
-    kind: int
-    flags: int
-    header: bytes
-    body: bytes
+Equal heads mean equal headers, so a head can be looked up before it is decoded.
+"""
 
 
-def pack(kind: int, flags: int, header: bytes, body: bytes) -> bytes:
-    """Return the frame's bytes.
+def make_head(kind: int, flags: int, header: bytes) -> bytes:
+    """Return a frame's head.
 
     Raises:
         struct.error: the header is longer than 65535 bytes.
     """
-    size = _AFTER_LENGTH + len(header) + len(body)
-    return _PREFIX.pack(size, kind, flags, len(header)) + header + body
+    return _HEAD.pack(kind, flags, len(header)) + header
+
+
+def pack(head: bytes, body: bytes) -> bytes:
+    """Return the frame's bytes."""
+    return _LENGTH.pack(len(head) + len(body)) + head + body
 
 
 def split(data: bytes, limits: Limits) -> list[Frame]:
@@ -66,10 +72,8 @@ def split(data: bytes, limits: Limits) -> list[Frame]:
     frame_max, header_max = limits.frame_bytes, limits.header_bytes
     while at < end:
         if end - at < PREFIX_BYTES:
-            raise ProtocolError(
-                f"truncated frame: {end - at} bytes of its {PREFIX_BYTES}-byte prefix"
-            )
-        length, kind, flags, header_length = unpack(data, at)
+            raise ProtocolError(f"truncated frame: {end - at} bytes, expected {PREFIX_BYTES}")
+        length, kind, _, header_length = unpack(data, at)
         body_at = at + PREFIX_BYTES + header_length
         next_at = at + 4 + length
         if next_at > end or body_at > next_at:
@@ -78,7 +82,7 @@ def split(data: bytes, limits: Limits) -> list[Frame]:
             raise ProtocolError(f"frame of {next_at - at} bytes, at most {frame_max} are allowed")
         if header_length > header_max:
             check_header(kind, header_length, limits)
-        append(Frame(kind, flags, data[at + PREFIX_BYTES : body_at], data[body_at:next_at]))
+        append((data[at + 4 : body_at], data[body_at:next_at]))
         at = next_at
     if not frames:
         raise ProtocolError("empty message: at least one frame is expected")

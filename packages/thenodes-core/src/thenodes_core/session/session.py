@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from types import NoneType
+from typing import Protocol, cast
 
 from thenodes_plugin_api import (
     Auth,
@@ -39,6 +40,7 @@ _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 
 # Kinds that concern the session and reach nobody else.
 _SESSION_KINDS: frozenset[type[Body]] = frozenset({Hello, Auth, Heartbeat, Disconnect})
+_NOT_FOR_PLUGINS = _SESSION_KINDS | {NoneType}
 
 _UNEXPLAINED = {1001: "going away", 1006: "connection lost", 1009: "message too big"}
 
@@ -262,11 +264,10 @@ class Session:
         return False
 
     def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
+        if _NOT_FOR_PLUGINS.isdisjoint({type(message.body) for message in messages}):
+            return receiver.deliver(self, cast("Sequence[Message]", messages))
+        self._report_unknown(messages, receiver)
         ours = [message for message in messages if isinstance(message, Message)]
-        if len(ours) != len(messages):
-            self._report_unknown(messages, receiver)
-        if not any(type(message.body) in _SESSION_KINDS for message in ours):
-            return receiver.deliver(self, ours)
         return receiver.deliver(
             self, [message for message in ours if not self._handle(message.body)]
         )
