@@ -197,12 +197,17 @@ class Node:
             ConfigError: a value cannot be used.
             StartError: state directory or port cannot be used.
         """
-        async with AsyncExitStack() as stack:
+        stack = AsyncExitStack()
+        try:
             await stack.enter_async_context(self.events)
             for sink in self._sinks:
                 self.events.add_sink(sink)
             await self._start(stack)
-            self._stack = stack.pop_all()
+        except BaseException:
+            # Closed without the error, which the TaskGroup would wrap in a group.
+            await stack.aclose()
+            raise
+        self._stack = stack
         return self
 
     async def __aexit__(
@@ -211,7 +216,7 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.__aexit__(None, None, None)
+        await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
         self._load_plugins()

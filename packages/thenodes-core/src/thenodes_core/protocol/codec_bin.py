@@ -65,6 +65,7 @@ _PLAIN: dict[type, type] = {_Realm: Realm, _Binding: Binding}
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _FORMS: tuple[PayloadForm | None, ...] = (None, *PayloadForm)
 _NESTED = (Realm, Binding)
+_ABSENT = (None, None, None)
 
 _Decoded: TypeAlias = tuple[Body, PayloadForm | None, DeliveryMetadata | None, bool]
 
@@ -185,7 +186,7 @@ class BinaryCodec:
 
     def _head(self, message: Message, flags: int) -> bytes:
         body, delivery = message.body, message.delivery
-        if type(body) is not Extension or body.request_id or body.reply_to or delivery:
+        if type(body) is not Extension or (body.request_id, body.reply_to, delivery) != _ABSENT:
             return make_head(body.code, flags, self._encode_header(body, delivery))
         head = self._heads.get((body.kind, flags))
         if head is None:

@@ -1,0 +1,215 @@
+"""Wrong input: one clear line, the right exit code, and a node that lives on."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
+
+from .conftest import StartNode
+from .nodes import KVSTORE, THENODES, RunningNode, thenodes, wait_until
+
+
+def fails(*words: str) -> tuple[int, str]:
+    done = thenodes(*words, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stderr.strip().splitlines()[-1]
+
+
+def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        code, error = fails("run", "--port", str(port), "--state-dir", str(tmp_path / "state"))
+
+    assert code == 1
+    assert error == (
+        f"error: cannot listen on 127.0.0.1:{port}: "
+        "the port is taken by another program; choose another with --port"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("prot = 1", "unknown key prot; did you mean port?"),
+        ("[node]\nstatedir = 'x'", "unknown key node.statedir; did you mean node.state_dir?"),
+        ("port = 'x'", "port: Expected `int`, got `str`"),
+        ("port = 70000", "port: Expected `int` <= 65535"),
+        ("port = ", "not TOML: Invalid value (at end of document)"),
+    ],
+)
+def test_a_wrong_config_names_file_key_and_way_out(
+    tmp_path: Path, content: str, expected: str
+) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text(content)
+
+    assert fails("run", "--config", str(file)) == (2, f"error: {file}: {expected}")
+
+
+def test_a_config_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.toml"
+
+    code, error = fails("run", "--config", str(missing))
+
+    assert (code, error) == (2, f"error: {missing}: cannot be read: No such file or directory")
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    assert fails("run", "--port", "70000")[0] == 2
+    assert fails("no-such-command")[0] == 2
+
+
+def test_a_bootstrap_address_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+
+    code, error = fails("run", "--port", "0", "--state-dir", state, "--bootstrap", "nowhere")
+
+    assert code == 2
+    assert "'nowhere' has no port: expected host:port" in error
+
+
+def test_listening_beyond_loopback_needs_allow_plaintext(tmp_path: Path) -> None:
+    code, error = fails("run", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state"))
+
+    assert code == 2
+    assert "set encryption.allow_plaintext = true" in error
+
+
+def test_a_second_node_on_a_state_directory_is_refused_with_the_pid(
+    start_node: StartNode,
+) -> None:
+    node = start_node("only")
+
+    code, error = fails("run", "--port", "0", "--state-dir", str(node.state_dir))
+
+    assert code == 1
+    assert f"in use by the node of process {node.process.pid}" in error
+
+
+def test_asking_where_no_node_runs_says_how_to_start_one(tmp_path: Path) -> None:
+    code, error = fails("status", "--state-dir", str(tmp_path))
+
+    assert code == 1
+    assert error.endswith(f"start one with: thenodes run --state-dir {tmp_path}")
+
+
+def test_a_wrong_prompt_command_is_a_usage_error(start_node: StartNode) -> None:
+    node = start_node("only")
+
+    code, error = fails("exec", "--state-dir", str(node.state_dir), "peeers")
+
+    assert (code, error) == (2, "error: unknown command 'peeers'; help lists what there is")
+
+
+def test_a_plugin_that_raises_on_import_is_listed_and_harms_no_other(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    package = tmp_path / "broken" / "broken_plugin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('not today')\n")
+    (package / "thenodes-plugin.toml").write_text(
+        'manifest = 1\n[plugin]\nid = "broken"\nversion = "1"\n'
+        'entry = "broken_plugin:register_plugin"\nabi = 1\n'
+    )
+
+    node = start_node("only", "--plugin", str(tmp_path / "broken"), "--plugin", str(KVSTORE))
+
+    plugins = {plugin["id"]: plugin for plugin in node.status()["plugins"]}
+    assert plugins["kvstore"]["state"] == "running"
+    assert plugins["broken"]["state"] == "rejected"
+    assert (
+        plugins["broken"]["detail"]
+        == "TN-P060: import raised RuntimeError at __init__.py:1: not today"
+    )
+
+
+def test_a_peer_of_another_realm_is_refused_and_both_say_so(start_node: StartNode) -> None:
+    first = start_node("first", "--realm", "home")
+    second = start_node("second", "--realm", "work", "--bootstrap", first.status()["listening"])
+    wait_until(lambda: "expected realm" in second.status()["dialling"][0]["error"], "the refusal")
+
+    assert second.status()["dialling"][0]["error"].endswith(
+        "realm (here): expected realm work/1.0, got home/1.0"
+    )
+    _, told = first.stop()
+    assert "expected realm work/1.0, got home/1.0" in told
+    assert first.process.returncode == 0
+
+
+def test_garbage_bytes_are_reported_and_the_node_lives_on(start_node: StartNode) -> None:
+    node = start_node("only")
+    host, _, port = node.status()["listening"].partition(":")
+
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"\x00\xff garbage \r\n\r\n")
+        connection.settimeout(5)
+        while connection.recv(1024):
+            pass
+
+    assert node.status()["counters"]["connections_refused"] == 1
+    assert "refused a connection from 127.0.0.1" in node.stop()[1]
+
+
+def join_as_json(node: RunningNode, frame: bytes | str) -> ConnectionClosedError:
+    """Send one frame where HELLO is expected; returns how the node ended the connection."""
+    url = f"ws://{node.status()['listening']}"
+    with connect(url, subprotocols=[Subprotocol("thenodes.v1.json")], compression=None) as peer:
+        assert '"HELLO"' in str(peer.recv(5))
+        try:
+            peer.send(frame)
+            while True:
+                peer.recv(5)
+        except ConnectionClosedError as ended:
+            return ended
+
+
+def test_a_frame_of_garbage_ends_only_that_session(start_node: StartNode) -> None:
+    node = start_node("only")
+
+    ended = join_as_json(node, '{"from": 1}')
+
+    assert ended.rcvd is not None
+    assert (ended.rcvd.code, ended.rcvd.reason) == (4000, "protocol")
+    assert node.status()["counters"]["sessions_refused.protocol"] == 1
+    assert "JSON envelope: Expected `str`, got `int`" in node.stop()[1]
+
+
+def test_an_oversized_frame_ends_only_that_session(start_node: StartNode) -> None:
+    node = start_node("only")
+
+    ended = join_as_json(node, "x" * 20_000)
+
+    assert ended.rcvd is not None
+    assert ended.rcvd.code == 1009
+    assert node.status()["peers"] == []
+    assert "exceeds limit of 16384 bytes" in node.stop()[1]
+
+
+def test_json_for_machines_is_json_and_nothing_else(start_node: StartNode) -> None:
+    node = start_node("only")
+    command = ("exec", "--state-dir", str(node.state_dir), "--json", "version")
+
+    assert thenodes(*command).stdout.startswith('{\n  "version": "0.1.0"')
+
+
+def test_sigterm_while_a_pipe_stays_open_ends_the_node(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    process = subprocess.Popen(
+        [*THENODES, "run", "--prompt", "--port", "0", "--state-dir", str(state)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    wait_until((state / "control.sock").exists, "the node to start")
+
+    process.terminate()
+
+    process.communicate(timeout=5)
+    assert process.returncode == 0

@@ -1,0 +1,130 @@
+"""The documents say what is so: settings, events, counters, codes, commands, snippets."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from thenodes_cli.app import app
+from thenodes_core.config import Config, load_config, make_config
+from thenodes_core.protocol.close import CloseCode
+from thenodes_plugin_api import parse_manifest
+
+from .nodes import thenodes
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+SOURCES = "\n".join(path.read_text() for path in sorted(ROOT.glob("packages/*/src/**/*.py")))
+
+
+def config_keys() -> Iterator[str]:
+    for field in structs.fields(Config):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from (f"{field.name}.{inner.name}" for inner in structs.fields(field.type))
+        else:
+            yield "plugin.<id>" if field.name == "plugin" else field.name
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("key", sorted(config_keys()))
+def test_every_setting_is_documented(key: str) -> None:
+    assert f"| `{key}` |" in REFERENCE
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        set(
+            re.findall(r'(?:action=|_emit\(|_report\()\s*"([a-z_]+)"', SOURCES)
+            + re.findall(r'counters\.add\(\s*"([a-z_]+)"', SOURCES)
+            + re.findall(r'reason="([a-z_]+)"', SOURCES)
+            + re.findall(r'_emit\(\s*[\w.]+, "([a-z_]+)"', SOURCES)
+        )
+        - {"announced"}
+    ),
+)
+def test_every_event_counter_and_reason_is_documented(name: str) -> None:
+    assert re.search(rf"`{name}[`.]", REFERENCE)
+
+
+@pytest.mark.parametrize("code", list(CloseCode))
+def test_every_close_code_is_documented(code: CloseCode) -> None:
+    assert f"| {code.value} | {code.word} | {code.reason} |" in REFERENCE
+
+
+@pytest.mark.parametrize("code", sorted(set(re.findall(r"TN-P\d+", SOURCES))))
+def test_every_rejection_code_is_documented(code: str) -> None:
+    assert f"| {code} |" in REFERENCE
+
+
+@pytest.mark.parametrize("name", app.list_commands(None))  # type: ignore[arg-type]
+def test_every_command_is_documented_and_has_help_with_an_example(name: str) -> None:
+    assert f"`thenodes {name}`" in REFERENCE
+    assert "Example" in thenodes(name, "--help").stdout
+
+
+def test_the_example_config_is_valid(tmp_path: Path) -> None:
+    (example,) = blocks(ROOT / "docs" / "reference.md", "toml")
+    file = tmp_path / "node.toml"
+    file.write_text(example)
+
+    config, _ = load_config(file)
+
+    assert config.plugin["kvstore"]["max_entries"] == 500
+
+
+PYTHON_BLOCKS = [
+    (path.relative_to(ROOT).as_posix(), block)
+    for path in sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
+    for block in blocks(path, "python")
+]
+
+
+@pytest.mark.parametrize(("path", "block"), PYTHON_BLOCKS)
+def test_every_python_snippet_runs(path: str, block: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == 0, f"{path}: {done.stderr}"
+
+
+def test_every_toml_snippet_of_a_plugin_is_valid() -> None:
+    (manifest,) = blocks(ROOT / "packages" / "thenodes-plugin-api" / "README.md", "toml")
+    (installed,) = blocks(ROOT / "packages" / "thenodes-relay" / "README.md", "toml")
+    (setting,) = blocks(ROOT / "examples" / "kvstore_plugin" / "README.md", "toml")
+
+    assert parse_manifest(manifest).plugin.id == "greet"
+    assert make_config(tomllib.loads(installed))[0].plugins.installed == ("relay",)
+    assert make_config(tomllib.loads(setting))[0].plugin["kvstore"] == {"max_entries": 10000}
+
+
+def test_the_readme_names_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+
+    for verb in ("run", "test", "demo"):
+        assert f"make {verb}" in readme
+        assert f"\n{verb}: " in makefile
+
+
+def test_versions_of_manifests_and_packages_agree() -> None:
+    for name in ("relay",):
+        source = ROOT / "packages" / f"thenodes-{name}" / "src" / f"thenodes_{name}"
+        manifest = parse_manifest((source / "thenodes-plugin.toml").read_text())
+        assert f'"{manifest.plugin.version}"' in (source / "_version.py").read_text()
