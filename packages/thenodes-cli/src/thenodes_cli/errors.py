@@ -5,6 +5,7 @@
 | 0 | fine |
 | 1 | failed while running: port taken, state directory in use, no node there |
 | 2 | usage or configuration |
+| 130 | Ctrl-C while asking a running node |
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 from thenodes_core.errors import CommandError, ConfigError
 from thenodes_plugin_api import TheNodesError
 
-__all__ = ["FAILED", "USAGE", "exit_code"]
+__all__ = ["FAILED", "INTERRUPTED", "USAGE", "exit_code"]
 
 FAILED = 1
 USAGE = 2
+INTERRUPTED = 130
 
 
 def exit_code(error: TheNodesError) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
+import click
 from thenodes_plugin_api import TheNodesError
 
 from .app import app
-from .errors import FAILED, exit_code
+from .errors import FAILED, INTERRUPTED, exit_code
 from .output import fail
 
 __all__ = ["main"]
@@ -16,7 +17,12 @@ __all__ = ["main"]
 def main() -> None:
     """Run `thenodes`. The one place where errors become exit codes."""
     try:
-        app(prog_name="thenodes")
+        sys.exit(app.main(prog_name="thenodes", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
     except TheNodesError as error:
         fail(str(error))
         sys.exit(exit_code(error))

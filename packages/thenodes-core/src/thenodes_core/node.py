@@ -109,6 +109,7 @@ class Node:
         self._transport = transport
         self._host = PluginHost(self.events, self.counters)
         self._stack = AsyncExitStack()
+        self._running = False
         self._stop_requested = asyncio.Event()
         self._dialers: list[Dialer] = []
         self._dialling: list[asyncio.Task[None]] = []
@@ -137,6 +138,11 @@ class Node:
         if self._listener is None:
             raise StartError("the node does not listen: it is not started")
         return _host_port(self._listener.host, self._listener.port)
+
+    @property
+    def is_running(self) -> bool:
+        """True from the end of the start until the stop begins."""
+        return self._running
 
     @property
     def peers(self) -> PeerManager:
@@ -208,6 +214,7 @@ class Node:
             await stack.aclose()
             raise
         self._stack = stack
+        self._running = True
         return self
 
     async def __aexit__(
@@ -216,6 +223,7 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._running = False
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:

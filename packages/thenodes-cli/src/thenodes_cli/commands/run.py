@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -139,20 +140,33 @@ async def _run(config: Config, given: frozenset[str], level: Level, *, prompt: b
     console = Console(sys.stderr)
     logging.basicConfig(level=level.severity, handlers=[console.log_handler()], force=True)
     node = Node(config, given=given, sinks=(ConsoleSink(console.write, level=level),))
+    serving = asyncio.ensure_future(_serve(node, console, prompt=prompt))
     loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, node, serving)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+
+
+def _stop(node: Node, serving: asyncio.Task[None]) -> None:
+    if node.is_running:
+        node.stop()
+    else:
+        serving.cancel()
+
+
+async def _serve(node: Node, console: Console, *, prompt: bool) -> None:
     async with node:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, node.stop)
+        stopping = asyncio.ensure_future(node.wait_stopped())
+        talking = None
         if prompt:
             from ..prompt.session import run_prompt
 
             talking = asyncio.ensure_future(run_prompt(node, console))
-            stopping = asyncio.ensure_future(node.wait_stopped())
-            await asyncio.wait({talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (talking, stopping):
-                task.cancel()
-            await asyncio.gather(talking, stopping, return_exceptions=True)
-            if not talking.cancelled():
-                talking.result()
-        else:
-            await node.wait_stopped()
+        ends = {task for task in (stopping, talking) if task is not None}
+        done, left = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for task in done:
+            task.result()
