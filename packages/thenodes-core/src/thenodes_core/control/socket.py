@@ -125,6 +125,8 @@ class ControlSocket:
             await self._serve(reader, writer)
         except (ConnectionError, TimeoutError):
             pass  # The client is gone, or was idle for too long.
+        except asyncio.CancelledError:
+            pass  # The socket is closing. asyncio's own callback takes no cancelled task.
         finally:
             self._connections.discard(task)
             writer.close()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import (
@@ -115,8 +116,10 @@ class WebSocketTransport:
         async def handle(connection: ServerConnection) -> None:
             await accept(WebSocketLink(connection, close_seconds=self._limits.close_seconds))
 
+        opening: set[_Accepted] = set()
+
         def create(*args: Any, **kwargs: Any) -> ServerConnection:
-            return _ReportingConnection(report, *args, **kwargs)
+            return _Accepted(report, opening, *args, **kwargs)
 
         try:
             server = await serve(
@@ -134,7 +137,7 @@ class WebSocketTransport:
             raise ListenError(_describe_listen(host, port, error)) from error
         except OverflowError as error:
             raise ListenError(f"cannot listen on {host}:{port}: not a port") from error
-        return _WebSocketListener(server)
+        return _WebSocketListener(server, opening)
 
     async def dial(self, address: str) -> WebSocketLink:
         """Connect to `ws://…`, or to `wss://…` with the server verified by the system's CAs.
@@ -144,7 +147,12 @@ class WebSocketTransport:
         """
         try:
             connection = await connect(
-                address, subprotocols=_OFFERED, proxy=None, user_agent_header=None, **self._options
+                address,
+                subprotocols=_OFFERED,
+                proxy=None,
+                user_agent_header=None,
+                create_connection=_Dialled,
+                **self._options,
             )
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
             raise DialError(f"{address}: {_describe_dial(error)}") from error
@@ -154,28 +162,60 @@ class WebSocketTransport:
 
 
 class _WebSocketListener:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, opening: set[_Accepted]) -> None:
         self._server = server
+        self._opening = opening
         self.host, self.port = server.sockets[0].getsockname()[:2]
 
     async def close(self) -> None:
         self._server.close(close_connections=False)
+        while self._server.is_serving():
+            await asyncio.sleep(0)
+        for connection in list(self._opening):
+            connection.transport.abort()
 
 
-class _ReportingConnection(ServerConnection):
+class _ClosingInTime(Connection):
+    """Cuts the connection of a peer that does not end it after a close frame.
+
+    The library sets a deadline for that and holds to it only where something is sent.
+    """
+
+    _cut: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.close_deadline is not None and self._cut is None:
+            self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
+
+
+class _Dialled(_ClosingInTime, ClientConnection):
+    pass
+
+
+class _Accepted(_ClosingInTime, ServerConnection):
     """Tells of connections that are not WebSocket, or are refused before they become a link."""
 
-    def __init__(self, report: Report, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, report: Report, opening: set[_Accepted], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._report = report
+        self._opening = opening
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        self._opening.add(self)
         try:
             await super().handshake(*args, **kwargs)
         except Exception as error:
             # Re-raised: the library ends the connection.
             self._report(_format(self.remote_address), _describe_dial(error))
             raise
+        finally:
+            self._opening.discard(self)
         if self.protocol.handshake_exc is not None:
             self._report(_format(self.remote_address), _describe_dial(self.protocol.handshake_exc))
 
@@ -220,14 +260,12 @@ def _describe_listen(host: str, port: int, error: OSError) -> str:
 
 def _describe_dial(error: BaseException) -> str:
     match error:
-        case ConnectionRefusedError():
-            return "connection refused"
         case TimeoutError():
             return "no answer in time"
         case ssl.SSLCertVerificationError():
             return f"TLS certificate refused: {error.verify_message}"
-        case OSError():
-            return error.strerror or str(error)
+        case OSError() if error.errno is not None and error.errno > 0:
+            return os.strerror(error.errno).lower()
         case _:
             cause = error.__cause__
             return str(error) + (f": {cause}" if cause is not None else "")
