@@ -13,6 +13,7 @@ from thenodes_plugin_api import (
     Extension,
     Message,
     Payload,
+    PayloadError,
     PeerJoined,
     PeerLeft,
     Plugin,
@@ -29,7 +30,12 @@ GET = "kvstore.get"
 LIST = "kvstore.list"
 
 USAGE = "put KEY VALUE | get KEY | list"
-PAGE = 500
+
+ENTRY_BYTES = 16 * 1024
+"""The longest key and value together, in UTF-8. Larger ones are not stored."""
+
+PAGE_BYTES = 64 * 1024
+"""A page of entries ends once it is this long, well below what a frame holds."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -84,8 +90,10 @@ class KvStorePlugin(Plugin):
         match message.body.kind:
             case "kvstore.put":
                 entry = message.payload.as_json(Entry)
-                self._store(entry, ctx)
-                ctx.logger.info("%s put %s", message.sender, entry.key)
+                if problem := self._store(entry):
+                    ctx.logger.warning("%s put %s: %s", message.sender, entry.key, problem)
+                else:
+                    ctx.logger.info("%s put %s", message.sender, entry.key)
             case "kvstore.get":
                 key = message.payload.as_json(Key).key
                 if message.body.request_id is not None:
@@ -109,44 +117,58 @@ class KvStorePlugin(Plugin):
         return f"usage: {USAGE}"
 
     async def _put(self, entry: Entry, ctx: PluginContext) -> str:
-        if not self._store(entry, ctx):
-            return f"not stored: there are {self._max_entries} entries already"
+        if problem := self._store(entry):
+            return f"not stored: {problem}"
         peers = await ctx.broadcast(Extension(PUT), Payload.json(entry))
         return (
             f"stored {entry.key} = {entry.value}, sent to {peers} peer{'' if peers == 1 else 's'}"
         )
 
     async def _catch_up(self, peer: str, ctx: PluginContext) -> None:
-        """Ask a peer for its entries; what is already here stays as it is."""
-        after, more, count = "", True, 0
+        """Ask a peer for its entries, page by page; what is already here stays as it is."""
+        after, count = "", 0
         try:
-            while more:
-                answer = await ctx.request(peer, LIST, Payload.json(Page(after)))
-                if answer.payload is None:
-                    return
-                page = answer.payload.as_json(Entries)
-                for entry in page.entries:
-                    if entry.key not in self._entries:
-                        count += self._store(entry, ctx)
-                more = page.more and bool(page.entries)
-                after = page.entries[-1].key if page.entries else after
-        except (RequestError, SendError) as error:
+            while page := await self._ask_page(peer, after, ctx):
+                new = [entry for entry in page.entries if entry.key not in self._entries]
+                count += sum(self._store(entry) == "" for entry in new)
+                last = max(entry.key for entry in page.entries)
+                if not page.more or last <= after:
+                    break
+                after = last
+        except (RequestError, SendError, PayloadError) as error:
             ctx.logger.warning("no entries from %s: %s", peer, error)
         if count:
             ctx.logger.info("%d entries from %s", count, peer)
 
-    def _page(self, after: str) -> Entries:
-        keys = sorted(key for key in self._entries if key > after)
-        entries = [Entry(key, self._entries[key]) for key in keys[:PAGE]]
-        return Entries(entries, more=len(keys) > PAGE)
+    async def _ask_page(self, peer: str, after: str, ctx: PluginContext) -> Entries | None:
+        answer = await ctx.request(peer, LIST, Payload.json(Page(after)))
+        page = answer.payload.as_json(Entries) if answer.payload is not None else Entries([])
+        return page if page.entries else None
 
-    def _store(self, entry: Entry, ctx: PluginContext) -> bool:
-        full = len(self._entries) >= self._max_entries and entry.key not in self._entries
-        if full or entry.value is None:
-            ctx.logger.warning("entry %s not stored", entry.key)
-            return False
+    def _page(self, after: str) -> Entries:
+        entries: list[Entry] = []
+        size = 0
+        for key in sorted(key for key in self._entries if key > after):
+            if size >= PAGE_BYTES:
+                return Entries(entries, more=True)
+            entries.append(Entry(key, self._entries[key]))
+            size += _size(entries[-1])
+        return Entries(entries)
+
+    def _store(self, entry: Entry) -> str:
+        """Store an entry; returns why not, or an empty string."""
+        if entry.value is None or not entry.key:
+            return "a key and a value are needed"
+        if _size(entry) > ENTRY_BYTES:
+            return f"key and value have {_size(entry)} bytes, at most {ENTRY_BYTES} are allowed"
+        if len(self._entries) >= self._max_entries and entry.key not in self._entries:
+            return f"there are {self._max_entries} entries already"
         self._entries[entry.key] = entry.value
-        return True
+        return ""
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.key.encode()) + len((entry.value or "").encode())
 
 
 def register_plugin(api: PluginRegistrarApi) -> None:

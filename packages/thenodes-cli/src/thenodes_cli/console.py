@@ -21,12 +21,12 @@ class Console:
     """Writes lines to a stream, in colour on a terminal; a prompt can take it over.
 
     Args:
-        stream: usually stderr, so that answers on stdout can be piped.
+        stream: usually stderr, so that answers on stdout can be piped; None is silent.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._colour = stream.isatty()
+        self._colour = stream is not None and stream.isatty()
         self._print: Callable[[str], None] = self._write_line
 
     def write(self, line: str, level: Level) -> None:
@@ -43,8 +43,14 @@ class Console:
         return _LogHandler(self)
 
     def _write_line(self, line: str) -> None:
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # Whoever read it is gone; the node goes on without a word.
+            self._stream = None
 
 
 class _LogHandler(logging.Handler):

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from thenodes_core.errors import CommandError, ConfigError
+from thenodes_core.errors import CommandError, CommandFailed, ConfigError
 from thenodes_plugin_api import TheNodesError
 
 __all__ = ["FAILED", "INTERRUPTED", "USAGE", "exit_code"]
@@ -22,4 +22,6 @@ INTERRUPTED = 130
 
 def exit_code(error: TheNodesError) -> int:
     """The exit code for an error."""
+    if isinstance(error, CommandFailed):
+        return FAILED
     return USAGE if isinstance(error, ConfigError | CommandError) else FAILED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
+
 from thenodes_plugin_api import TheNodesError
 
 from .app import app
@@ -16,6 +18,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run `thenodes`. The one place where errors become exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app.main(prog_name="thenodes", standalone_mode=False))
     except click.ClickException as error:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import structs
 
-from thenodes_plugin_api import ConfigDefaults, NodeId
+from thenodes_plugin_api import Capabilities, ConfigDefaults, NodeId
 
 from .address import parse_address
 from .errors import ConfigError
@@ -171,8 +171,10 @@ def load_config(
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{str(path)!r}: not a path: {error}") from error
     _check(table, str(path))
     _anchor(table, path.absolute().parent)
     return make_config(_merge(table, overrides or {}))
@@ -205,20 +207,31 @@ def with_defaults(
     given = frozenset(given)
     presets: dict[str, Any] = {}
     for defaults in plugin_defaults:
+        _check_defaults(defaults)
         for key, value in _keys_and_values(_drop_none(msgspec.to_builtins(defaults))):
-            if key not in ("bootstrap_nodes_extend", "capabilities"):
-                presets.setdefault(key, value)
-    table: dict[str, Any] = msgspec.to_builtins(config)
+            if key not in ("bootstrap_nodes_extend", "capabilities") and key not in given:
+                presets.setdefault(key, tuple(value) if isinstance(value, list) else value)
     for key, value in presets.items():
-        if key not in given:
-            *path, last = key.split(".")
-            target = table
-            for name in path:
-                target = target[name]
-            target[last] = value
+        section, _, name = key.rpartition(".")
+        if section:
+            value = structs.replace(getattr(config, section), **{name: value})
+        config = structs.replace(config, **{section or name: value})
     extra = [node for defaults in plugin_defaults for node in defaults.bootstrap_nodes_extend]
-    table["bootstrap_nodes"] = list(dict.fromkeys([*table["bootstrap_nodes"], *extra]))
-    return _check(table, "defaults of plugins")
+    nodes = tuple(dict.fromkeys([*config.bootstrap_nodes, *extra]))
+    return structs.replace(config, bootstrap_nodes=nodes)
+
+
+def _check_defaults(defaults: ConfigDefaults) -> None:
+    table = _drop_none(msgspec.to_builtins(defaults))
+    capabilities = table.pop("capabilities", ())
+    extra = table.pop("bootstrap_nodes_extend", ())
+    validate(_check(table, "presets of a plugin"))
+    try:
+        msgspec.convert(capabilities, Capabilities)
+        for address in extra:
+            parse_address(address)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(f"presets of a plugin: {error}") from error
 
 
 def validate(config: Config) -> None:
@@ -227,6 +240,15 @@ def validate(config: Config) -> None:
     Raises:
         ConfigError: names the key, what was expected, and the way out.
     """
+    for key, text in (
+        ("realm.name", config.realm.name),
+        ("realm.code", config.realm.code or ""),
+        ("realm.version", config.realm.version),
+        ("node.node_type", config.node.node_type),
+        ("app_name", config.app_name or ""),
+    ):
+        if not text.isprintable() or len(text) > 128:
+            raise ConfigError(f"{key}: expected at most 128 printable characters, got {text!r}")
     for address in config.bootstrap_nodes:
         try:
             parse_address(address)

@@ -9,8 +9,8 @@ TheNodesError                  (thenodes_plugin_api)
 │   └── ListenError            the address cannot be listened on
 ├── PluginLoadError            one plugin cannot be loaded; the node goes on
 ├── CommandError               a command typed at the prompt or control socket is wrong
+│   └── CommandFailed          it was right, and failed
 ├── ProtocolError              the peer broke the wire protocol (a remote fault)
-├── SessionRefused             this side refuses the peer; says why, and when to come back
 └── LinkError
     ├── DialError              no connection to that address
     └── LinkClosed             the connection ended; with code, reason and who ended it
@@ -23,6 +23,7 @@ from thenodes_plugin_api import TheNodesError
 
 __all__ = [
     "CommandError",
+    "CommandFailed",
     "ConfigError",
     "DialError",
     "LinkClosed",
@@ -78,6 +79,10 @@ class PluginLoadError(TheNodesError):
 
 class CommandError(TheNodesError):
     """A command is unknown or its arguments are wrong. The text is for the operator."""
+
+
+class CommandFailed(CommandError):
+    """A command was understood and failed: a plugin raised, is not running, or is too slow."""
 
 
 class ProtocolError(TheNodesError):

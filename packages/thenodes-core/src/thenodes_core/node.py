@@ -16,6 +16,7 @@ from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
+    ConfigDefaults,
     EventSink,
     Level,
     NetworkEvent,
@@ -57,7 +58,9 @@ from .transport.websocket import WebSocketTransport
 
 __all__ = ["Node"]
 
-_PLUGIN_STOP_SECONDS = 0.8
+_PLUGIN_STOP_SECONDS = 0.6
+_PLUGIN_CANCEL_SECONDS = 0.1
+_DEFECT_PAUSE_SECONDS = 10.0
 
 _log = logging.getLogger("thenodes.node")
 
@@ -113,7 +116,7 @@ class Node:
         self._stop_requested = asyncio.Event()
         self._dialers: list[Dialer] = []
         self._dialling: list[asyncio.Task[None]] = []
-        self._plugin_tasks: list[asyncio.Task[None]] = []
+        self._plugin_tasks: set[asyncio.Task[bool]] = set()
         self._capabilities: tuple[str, ...] = ()
         self._fingerprint = ""
         self._started_at = 0.0
@@ -128,6 +131,11 @@ class Node:
         return self._peers.local.node_id
 
     @property
+    def state_dir(self) -> Path | None:
+        """Its state directory, once started; None where it is temporary."""
+        return None if self._state.is_temporary else self._state.path
+
+    @property
     def realm(self) -> Realm:
         """This node's realm, once started."""
         return self._peers.local.realm
@@ -138,6 +146,11 @@ class Node:
         if self._listener is None:
             raise StartError("the node does not listen: it is not started")
         return _host_port(self._listener.host, self._listener.port)
+
+    @property
+    def stop_requested(self) -> bool:
+        """True once `stop` was called."""
+        return self._stop_requested.is_set()
 
     @property
     def is_running(self) -> bool:
@@ -183,7 +196,7 @@ class Node:
             app_name=config.app_name,
             node_type=config.node.node_type,
             listening=self.address,
-            state_dir=None if self._state.is_temporary else str(self._state.path),
+            state_dir=None if self.state_dir is None else str(self.state_dir),
             pid=os.getpid(),
             started_at=self._started_at,
             uptime_seconds=now - self._started_at,
@@ -202,6 +215,7 @@ class Node:
         Raises:
             ConfigError: a value cannot be used.
             StartError: state directory or port cannot be used.
+            PluginLoadError: an embedded plugin's id is not valid or taken.
         """
         stack = AsyncExitStack()
         try:
@@ -237,32 +251,40 @@ class Node:
         self._peers = self._make_peers(identity)
         runtimes = self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
         self._add_commands()
+        # Pushed one by one: each part is ended even where the end of another fails.
         self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.push_async_callback(self._stop)
-        self._plugin_tasks = [
-            self._tasks.create_task(runtime.run(), name=f"plugin {runtime.plugin_id}")
+        stack.callback(self._stop_dialling)
+        stack.push_async_callback(self._peers.close)
+        stack.push_async_callback(self._stop_plugins)
+        # Not in the TaskGroup: a plugin that does not end must not hold up the stop.
+        self._plugin_tasks = {
+            asyncio.create_task(self._supervise(runtime.run()), name=runtime.plugin_id)
             for runtime in runtimes
-        ]
+        }
         await self._host.wait_started()
-        await self._listen()
+        listener = await self._listen()
+        stack.push_async_callback(listener.close)
         if not self._state.is_temporary:
             control = ControlSocket(self._state.path / CONTROL_SOCKET, self.commands)
             await stack.enter_async_context(control)
         self._dial()
         self._emit("started", f"node {self.id} listens on {self.address}, realm {self.realm}")
+        stack.callback(self._emit, "stopping", "the node is stopping")
 
-    async def _stop(self) -> None:
-        self._emit("stopping", "the node is stopping")
-        self._host.stop()
-        if self._plugin_tasks:
-            _, late = await asyncio.wait(self._plugin_tasks, timeout=_PLUGIN_STOP_SECONDS)
-            for task in late:
-                task.cancel()
-        if self._listener is not None:
-            await self._listener.close()
-        await self._peers.close()
+    def _stop_dialling(self) -> None:
         for dialling in self._dialling:
             dialling.cancel()
+
+    async def _stop_plugins(self) -> None:
+        self._host.stop()
+        late = self._plugin_tasks
+        if late:
+            _, late = await asyncio.wait(late, timeout=_PLUGIN_STOP_SECONDS)
+        for task in late:
+            self._emit("plugin_cancelled", f"plugin {task.get_name()} is cut off: it does not stop")
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=_PLUGIN_CANCEL_SECONDS)
 
     def _load_plugins(self) -> None:
         config = self.config
@@ -272,9 +294,12 @@ class Node:
             _path(config.plugins.directory),
             config.plugins.installed,
         )
-        presets = self._host.config_defaults()
+        presets = self._host.config_defaults(self._check_presets)
         self.config = with_defaults(config, self._given, presets)
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
+
+    def _check_presets(self, presets: ConfigDefaults) -> None:
+        validate(with_defaults(self.config, self._given, [presets]))
 
     def _make_peers(self, identity: Identity) -> PeerManager:
         config = self.config
@@ -323,7 +348,7 @@ class Node:
             except ValueError as error:
                 self._emit("prefix_taken", f"{shell.plugin_id}: {error}", level=Level.WARNING)
 
-    async def _listen(self) -> None:
+    async def _listen(self) -> Listener:
         config = self.config
         transport = self._transport
         if transport is None:
@@ -333,6 +358,7 @@ class Node:
             config.host, config.port, self._accept, self._report_stray
         )
         self._peers.announce(self.address)
+        return self._listener
 
     def _dial(self) -> None:
         scheme = "wss" if self.config.encryption.enabled else "ws"
@@ -340,7 +366,7 @@ class Node:
             dialer = self._make_dialer(parse_address(text, scheme=scheme))
             self._dialers.append(dialer)
             self._dialling.append(
-                self._tasks.create_task(self._supervise(dialer.run()), name=f"dial {text}")
+                self._tasks.create_task(self._keep_dialling(dialer), name=f"dial {text}")
             )
 
     def _make_dialer(self, address: Address) -> Dialer:
@@ -361,14 +387,20 @@ class Node:
     async def _accept(self, link: Link) -> None:
         await self._supervise(self._peers.serve(link, Role.ACCEPTOR))
 
-    async def _supervise(self, work: Awaitable[object]) -> None:
+    async def _keep_dialling(self, dialer: Dialer) -> None:
+        while not await self._supervise(dialer.run()):
+            await self.clock.sleep(_DEFECT_PAUSE_SECONDS)
+
+    async def _supervise(self, work: Awaitable[object]) -> bool:
         try:
             await work
+            return True
         except Exception as error:
             # A defect of ours in one session must not end the others.
             _log.exception("internal error")
             self.counters.add("internal_errors")
             self._emit("internal_error", f"internal error: {error!r}", level=Level.ERROR)
+            return False
 
     def _report_stray(self, remote: str, problem: str) -> None:
         self.counters.add("connections_refused")

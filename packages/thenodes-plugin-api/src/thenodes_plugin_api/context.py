@@ -193,8 +193,14 @@ class PluginContext(Protocol):
         """
         ...
 
-    async def reply(self, message: Message, payload: Payload | None = None) -> None:
+    async def reply(
+        self, message: Message, payload: Payload | None = None, *, timeout_seconds: float = 0.0
+    ) -> None:
         """Answer a message that was sent with `request`.
+
+        Does not wait unless told to: a peer that does not read its answers must
+        not hold up the plugin for the others. A `SendError` may be left to escape
+        from `on_message`; it is counted and harms nobody.
 
         Raises:
             ValueError: the message is not a question.

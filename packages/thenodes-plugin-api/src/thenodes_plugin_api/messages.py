@@ -31,6 +31,7 @@ __all__ = [
     "Auth",
     "Binding",
     "Body",
+    "Capabilities",
     "DataRequest",
     "DataResponse",
     "DeliveryAck",
@@ -64,6 +65,7 @@ Capabilities: TypeAlias = Annotated[
     tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...],
     msgspec.Meta(max_length=64),
 ]
+"""What a node advertises: at most 64 of 1 to 64 characters."""
 
 
 class Reason(enum.StrEnum):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from ..console import Console
 from .target import DEFAULT_STATE_DIR
 
 __all__ = ["command"]
+
+_STOP_SECONDS = 1.9
 
 
 @click.command(
@@ -149,10 +153,27 @@ async def _run(config: Config, given: frozenset[str], level: Level, *, prompt: b
 
 
 def _stop(node: Node, serving: asyncio.Task[None]) -> None:
+    if node.stop_requested:
+        os._exit(0)
+    _exit_at_the_latest(_STOP_SECONDS)
     if node.is_running:
         node.stop()
     else:
         serving.cancel()
+
+
+def _exit_at_the_latest(seconds: float) -> None:
+    """End the process even where a plugin's task or a thread does not end."""
+
+    def end() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(0)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _serve(node: Node, console: Console, *, prompt: bool) -> None:
@@ -170,3 +191,4 @@ async def _serve(node: Node, console: Console, *, prompt: bool) -> None:
         await asyncio.gather(*left, return_exceptions=True)
         for task in done:
             task.result()
+        _exit_at_the_latest(_STOP_SECONDS)

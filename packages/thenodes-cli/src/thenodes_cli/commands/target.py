@@ -41,7 +41,7 @@ def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
         ConfigError: both are given, or the file cannot be used.
     """
     if config_file is None:
-        return state_dir or DEFAULT_STATE_DIR
+        return (state_dir or DEFAULT_STATE_DIR).expanduser()
     if state_dir is not None:
         raise ConfigError("--config and --state-dir both name a node: give one of them")
     config, _ = load_config(config_file)

@@ -9,7 +9,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from thenodes_core import Node
+from thenodes_core import Node, StartError
+from thenodes_core.errors import CommandError
 
 from ..console import Console
 from ..output import emit
@@ -23,13 +24,18 @@ _LINE_BYTES = 1024 * 1024
 async def run_prompt(node: Node, console: Console) -> None:
     """Take lines until the operator quits or input ends."""
     shell = PromptShell(node.commands)
+    if sys.stdin is None:
+        raise StartError("--prompt needs an input, and standard input is closed")
     if sys.stdin.isatty():
         await _run_terminal(node, shell, console)
     else:
-        async for line in _stdin_lines():
-            await _answer(shell, line)
-            if shell.mode is Mode.DONE:
-                return
+        try:
+            async for line in _stdin_lines():
+                await _answer(shell, line)
+                if shell.mode is Mode.DONE:
+                    return
+        except ValueError as error:
+            raise CommandError(f"a line of more than {_LINE_BYTES} bytes") from error
 
 
 async def _answer(shell: PromptShell, line: str) -> None:
@@ -46,8 +52,8 @@ async def _run_terminal(node: Node, shell: PromptShell, console: Console) -> Non
     from .completer import PromptCompleter
 
     history: History = InMemoryHistory()
-    if node.config.node.state_dir is not None:
-        history = FileHistory(_private_file(Path(node.config.node.state_dir) / "history"))
+    if node.state_dir is not None:
+        history = FileHistory(_private_file(node.state_dir / "history"))
     session: PromptSession[str] = PromptSession(
         history=history,
         completer=PromptCompleter(node.commands, shell),

@@ -1,7 +1,8 @@
 """The control socket: a Unix socket in the state directory that only its owner can use.
 
 One JSON object a line: `{"line": "peers"}` is answered by
-`{"ok": true, "text": …, "data": …}` or `{"ok": false, "text": …}`.
+`{"ok": true, "text": …, "data": …}` or `{"ok": false, "text": …, "failed": …}`,
+where `failed` tells a command that failed from one that is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from ..errors import CommandError, StateDirError
+from ..errors import CommandError, CommandFailed, StateDirError
 from .commands import CommandTable, Reply
 
 __all__ = ["CONTROL_SOCKET", "ControlSocket", "ask"]
@@ -32,6 +33,7 @@ _IDLE_SECONDS = 60.0
 
 # sun_path holds 104 bytes on macOS and 108 on Linux, with the closing zero.
 _PATH_BYTES = 100
+_SHORT_PREFIX = "thenodes-socket-"
 
 
 class _Question(msgspec.Struct):
@@ -42,6 +44,7 @@ class _Answer(msgspec.Struct):
     ok: bool
     text: str
     data: object = None
+    failed: bool = False
 
 
 _decode_question = msgspec.json.Decoder(_Question).decode
@@ -74,9 +77,9 @@ class ControlSocket:
         Raises:
             StateDirError: the socket cannot be made.
         """
-        self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            self._remove_old()
             with contextlib.suppress(OSError):
                 # Linux makes the file with this mode; elsewhere chmod follows.
                 os.fchmod(listener.fileno(), 0o600)
@@ -108,10 +111,18 @@ class ControlSocket:
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
 
+    def _remove_old(self) -> None:
+        """Remove what a killed node left."""
+        if self._path.is_symlink():
+            folder = self._path.readlink().parent
+            if folder.name.startswith(_SHORT_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
+        self._path.unlink(missing_ok=True)
+
     def _target(self) -> Path:
         if len(os.fsencode(self._path)) <= _PATH_BYTES:
             return self._path
-        self._short = Path(tempfile.mkdtemp(prefix="thenodes-"))
+        self._short = Path(tempfile.mkdtemp(prefix=_SHORT_PREFIX))
         return self._short / CONTROL_SOCKET
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -152,7 +163,7 @@ class ControlSocket:
         except msgspec.DecodeError as error:
             return _Answer(False, f'expected {{"line": "<command>"}}: {error}')
         except CommandError as error:
-            return _Answer(False, str(error))
+            return _Answer(False, str(error), failed=isinstance(error, CommandFailed))
         return _Answer(True, reply.text, reply.data)
 
 
@@ -161,7 +172,8 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> R
 
     Raises:
         StateDirError: no node runs there, or it does not answer.
-        CommandError: the node refused the command.
+        CommandError: the node does not understand the command.
+        CommandFailed: it does, and the command failed.
     """
     path = state_dir / CONTROL_SOCKET
     try:
@@ -184,6 +196,8 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> R
         raise StateDirError(f"{path}: no answer within {timeout_seconds:g} s") from error
     except (OSError, ValueError, msgspec.DecodeError) as error:
         raise StateDirError(f"{path}: {error}") from error
+    if answer.failed:
+        raise CommandFailed(answer.text)
     if not answer.ok:
         raise CommandError(answer.text)
     return Reply(answer.text, answer.data)

@@ -55,7 +55,9 @@ class Dispatcher:
             _, late = await asyncio.wait(tasks, timeout=self._flush_seconds)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                # A sink that does not let itself be cancelled is left behind.
+                await asyncio.wait(late, timeout=self._flush_seconds)
 
     def add_sink(self, sink: EventSink) -> None:
         """Give the sink every event from now on. Needs a running event loop."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from thenodes_plugin_api import Level, NetworkEvent, PeerSource
+from thenodes_plugin_api import Level, NetworkEvent, PeerInfo, PeerSource
 
 from ..address import Address
 from ..clock import Clock
@@ -36,7 +36,9 @@ _FOR_OPERATORS = frozenset(
 class Serve(Protocol):
     """Carries a session over a link to its end."""
 
-    def __call__(self, link: Link, role: Role) -> Awaitable[Served]:
+    def __call__(
+        self, link: Link, role: Role, established: Callable[[PeerInfo], None]
+    ) -> Awaitable[Served]:
         """Returns what became of it."""
         ...
 
@@ -46,7 +48,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     Attributes:
         address: as the operator wrote it.
-        state: `dialling`, `connected`, `waiting`, `duplicate` or `self`.
+        state: `dialling`, `handshaking`, `connected`, `waiting`, `duplicate` or `self`.
         error: why there is no session, or empty.
         at: since when, in Unix seconds.
     """
@@ -110,26 +112,30 @@ class Dialer:
                 await self._wait()
                 continue
             started = self._clock.monotonic()
-            self._note("connected", "")
-            served = await self._serve(link, Role.DIALER)
+            self._note("handshaking", "")
+            served = await self._serve(link, Role.DIALER, self._established)
             if served.ending.code == CloseCode.SELF:
                 self._note("self", "this is the node's own address")
                 return
-            if served.peer is not None:
-                self._reported = ""
-                if self._clock.monotonic() - started >= _STABLE_SECONDS:
-                    self._backoff.reset()
+            if served.peer and self._clock.monotonic() - started >= _STABLE_SECONDS:
+                self._backoff.reset()
             await self._after(served)
+
+    def _established(self, peer: PeerInfo) -> None:
+        self._reported = ""
+        self._note("connected", "")
+        self._known.mark_success(
+            self._address.text, node_id=peer.node_id, capabilities=peer.capabilities
+        )
 
     async def _after(self, served: Served) -> None:
         ending, peer = served.ending, served.peer
         if peer is not None:
-            self._known.mark_success(
-                self._address.text, node_id=peer.node_id, capabilities=peer.capabilities
-            )
             self._note("waiting", str(ending))
-        elif ending.code != CloseCode.REPLACED:
+        elif ending.code not in (CloseCode.REPLACED, CloseCode.RESTARTING):
             self._fail(f"{self._address}: {ending}")
+        else:
+            self._note("waiting", str(ending))
         at_least = ending.retry_after
         if ending.code in _FOR_OPERATORS:
             at_least = max(at_least or 0.0, _REFUSED_SECONDS)

@@ -22,7 +22,7 @@ from thenodes_plugin_api import (
     Reason,
 )
 
-from ..clock import Clock
+from ..clock import Clock, timeout
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from ..limits import Limits
@@ -34,6 +34,8 @@ from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
 
 __all__ = ["Inbound", "PeerManager", "Served"]
+
+_STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
 # Endings that belong to the normal course of things.
 _USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
@@ -136,6 +138,7 @@ class PeerManager:
         Raises:
             NotConnected: no session with that peer.
             PayloadTooLarge: over a limit.
+            PayloadError: the payload is not what its form says.
             OutboxFull: no room in time.
         """
         session = self._sessions.get(to)
@@ -150,22 +153,30 @@ class PeerManager:
 
         Raises:
             PayloadTooLarge: over a limit.
+            PayloadError: the payload is not what its form says.
         """
         message = Message(body, payload, self.local.node_id, "*")
-        frames: dict[str, bytes] = {}
-        sent = 0
-        for session in self._sessions.values():
-            codec = session.codec
-            if codec.name not in frames:
-                frames[codec.name] = codec.encode(message)
-            if session.outbox.offer(frames[codec.name]):
-                sent += 1
-            else:
-                self._counters.add("messages_dropped", reason="outbox_full")
+        sessions = [s for s in self._sessions.values() if not s.outbox.closed]
+        codecs = {session.codec.name: session.codec for session in sessions}
+        frames = {name: codec.encode(message) for name, codec in codecs.items()}
+        sent = sum([session.outbox.offer(frames[session.codec.name]) for session in sessions])
+        if sent < len(sessions):
+            self._counters.add("messages_dropped", len(sessions) - sent, reason="outbox_full")
         return sent
 
-    async def serve(self, link: Link, role: Role) -> Served:
-        """Shake hands on a link, carry its session to the end, and return how that went."""
+    async def serve(
+        self, link: Link, role: Role, established: Callable[[PeerInfo], None] = lambda peer: None
+    ) -> Served:
+        """Shake hands on a link, carry its session to the end, and return how that went.
+
+        Args:
+            link: the connection; closed at the end.
+            role: which side this is.
+            established: called once the peer is admitted.
+        """
+        if self._stopping:
+            link.abort()
+            return Served(_STOPPING)
         handshake = Handshake(role, self.local, self._random_bytes(32))
         codec = self._codecs[link.subprotocol]
         session = Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
@@ -177,6 +188,7 @@ class PeerManager:
             if ending is not None:
                 self._refused(session, ending)
                 return Served(ending, session.claimed_id)
+            established(session.info)
             return Served(await self._carry(session), session.node_id, session.info)
         finally:
             self._serving.discard(session)
@@ -184,11 +196,19 @@ class PeerManager:
             self._notify()
 
     async def close(self) -> None:
-        """End every session in order, telling the peers to come back; wait until all have ended."""
+        """End every session, telling the peers to come back; what is late is cut."""
         self._stopping = True
-        ending = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
         for session in list(self._serving):
-            session.end(ending)
+            session.end(_STOPPING)
+        try:
+            async with timeout(self._clock, self._limits.close_seconds):
+                await self._wait_served()
+        except TimeoutError:
+            for session in list(self._serving):
+                session.abort()
+            await self._wait_served()
+
+    async def _wait_served(self) -> None:
         while self._serving:
             await self._changed.wait()
 
@@ -205,9 +225,11 @@ class PeerManager:
         self._counters.add("messages_received", len(messages))
         return self._inbound.deliver(messages)
 
-    def unknown_kind(self, session: Session, kind: str) -> None:
-        """Report a kind that this version does not know."""
-        self._counters.add("messages_dropped", reason="unknown_kind")
+    def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
+        """Count messages of kinds that this version does not know, and report a peer's first."""
+        self._counters.add("messages_dropped", count, reason="unknown_kind")
+        if not first:
+            return
         self._emit(
             "unknown_kind",
             f"{session.node_id} sends messages of the unknown kind {kind[:64]}; they are ignored",
@@ -217,7 +239,7 @@ class PeerManager:
 
     def _admission(self, session: Session) -> Ending | None:
         if self._stopping:
-            return Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
+            return _STOPPING
         older = self._sessions.get(session.node_id)
         if older is None:
             return None

@@ -18,7 +18,7 @@ class Claims(Generic[T]):
     def __init__(self) -> None:
         self._exact: dict[str, T] = {}
         self._prefixes: dict[str, T] = {}
-        self._found: dict[str, T | None] = {}
+        self._found: dict[str, T] = {}
 
     def add(self, claim: str, owner: T) -> None:
         """Claim one kind, or with `name.*` all that begin with `name.`."""
@@ -34,9 +34,10 @@ class Claims(Generic[T]):
             return self._found[kind]
         except KeyError:
             owner = self._search(kind)
-            if len(self._found) >= _REMEMBERED:
-                self._found.clear()
-            self._found[kind] = owner
+            if owner is not None:
+                if len(self._found) >= _REMEMBERED:
+                    self._found.clear()
+                self._found[kind] = owner
             return owner
 
     def _search(self, kind: str) -> T | None:

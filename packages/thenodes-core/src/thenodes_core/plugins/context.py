@@ -168,13 +168,15 @@ class Context:
         finally:
             self._questions.drop(request_id)
 
-    async def reply(self, message: Message, payload: Payload | None = None) -> None:
+    async def reply(
+        self, message: Message, payload: Payload | None = None, *, timeout_seconds: float = 0.0
+    ) -> None:
         """Answer a message that was sent with `request`."""
         body = message.body
         if not isinstance(body, Extension) or body.request_id is None:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
         answer = Extension(body.kind, reply_to=body.request_id)
-        await self._network.send(message.sender, answer, payload)
+        await self._network.send(message.sender, answer, payload, timeout_seconds=timeout_seconds)
 
     def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
         """Run work in the background."""
@@ -196,6 +198,11 @@ class Context:
                 await self.clock.sleep(seconds)
                 try:
                     await action()
+                except asyncio.CancelledError as error:
+                    task = asyncio.current_task()
+                    if self._fault is None or (task is not None and task.cancelling()):
+                        raise
+                    self._fault("repeated work", error)
                 except (Exception, SystemExit) as error:
                     if self._fault is not None:
                         self._fault("repeated work", error)

@@ -130,20 +130,29 @@ class PluginHost:
             except PluginLoadError as error:
                 self._reject(source.origin, error, source.manifest)
 
-    def config_defaults(self) -> list[ConfigDefaults]:
-        """Ask every plugin for its presets, in the order of their ids."""
+    def config_defaults(self, check: Callable[[ConfigDefaults], None]) -> list[ConfigDefaults]:
+        """Ask every plugin for its presets, in the order of their ids.
+
+        Args:
+            check: raises ConfigError for presets that cannot be used; such are
+                reported and left out, all of that plugin's.
+        """
         asked = []
         for loaded in self._loaded:
             plugin_id = loaded.manifest.plugin.id
             try:
                 defaults = loaded.plugin.early_config_defaults()
-            except (Exception, SystemExit) as error:
+                if defaults is None:
+                    continue
+                if not isinstance(defaults, ConfigDefaults):
+                    raise TypeError(f"expected ConfigDefaults, got {type(defaults).__name__}")
+                check(defaults)
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
                 self._emit(
                     plugin_id, "fault", f"early_config_defaults raised {error!r}", Level.ERROR
                 )
                 continue
-            if defaults is not None:
-                asked.append(defaults)
+            asked.append(defaults)
         return asked
 
     def prepare(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import importlib.util
 import sys
@@ -52,7 +53,7 @@ def load(source: Source) -> Loaded:
         register(api)
     except PluginApiError as error:
         raise PluginLoadError("TN-P061", f"registration refused: {error}") from error
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
         raise PluginLoadError("TN-P060", _describe(error, "registration", source)) from error
     finally:
         api.close()
@@ -78,7 +79,7 @@ def _import(source: Source, module_name: str) -> ModuleType:
         if present is None:
             _import_package(top, source.package)
         return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
         for name in set(sys.modules) - before:
             if name == top or name.startswith(f"{top}."):
                 del sys.modules[name]

@@ -15,10 +15,11 @@ from thenodes_plugin_api import (
     PeerLeft,
     Plugin,
     PluginEvent,
+    SendError,
 )
 
 from ..clock import Clock, timeout
-from ..errors import CommandError
+from ..errors import CommandFailed
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from .context import Context
@@ -32,8 +33,12 @@ _BATCH_ITEMS = 64
 # How long a plugin that never waits may keep the event loop to itself.
 _ROUND_SECONDS = 0.005
 _START_SECONDS = 5.0
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.5
 _PROMPT_SECONDS = 30.0
+
+# What of a plugin's is contained. It may raise CancelledError too, by awaiting a
+# task that was cancelled.
+_CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
 
 Item = Message | PeerJoined | PeerLeft
 
@@ -50,9 +55,10 @@ class State(enum.StrEnum):
 class PluginRuntime:
     """Runs one plugin.
 
-    The inbox is bounded: 8192 items and 16 MiB of payload. Nobody waits; what
-    does not fit is dropped, counted and reported, and harms this plugin alone.
-    Hooks run one at a time. Whatever a hook raises becomes an event.
+    The inbox is bounded: 8192 items, whose headers the codecs bound, and 16 MiB of
+    payload. Nobody waits; what does not fit is dropped, counted and reported, and
+    harms this plugin alone. Hooks run one at a time. Whatever a hook raises becomes
+    an event; a peer's bad payload, or a peer that takes no answer, is no fault.
 
     Args:
         plugin_id: from its manifest.
@@ -87,9 +93,13 @@ class PluginRuntime:
         self._one_hook_at_a_time = asyncio.Lock()
         self._started = asyncio.Event()
         self._stop_requested = False
+        self._prompts_waiting = 0
 
     def offer(self, items: Sequence[Item]) -> bool:
         """Put items into the inbox, and drop what has no room. True where it is half full."""
+        if self.state not in (State.LOADED, State.RUNNING):
+            self._counters.add("messages_dropped", len(items), reason="plugin_not_running")
+            return False
         size = sum([_size(item) for item in items])
         inbox = self._inbox
         room = _INBOX_ITEMS - len(inbox)
@@ -151,20 +161,27 @@ class PluginRuntime:
         """Ask the plugin to answer a line.
 
         Raises:
-            CommandError: it is not running, raised, or took too long.
+            CommandFailed: it is not running, raised, or took too long.
         """
         if self.state is not State.RUNNING:
-            raise CommandError(f"plugin {self.plugin_id} is {self.state}")
+            raise CommandFailed(f"plugin {self.plugin_id} is {self.state}")
         try:
+            self._prompts_waiting += 1
             async with timeout(self._clock, _PROMPT_SECONDS), self._one_hook_at_a_time:
-                return await self.plugin.on_prompt(line, self._ctx)
+                answer = await self.plugin.on_prompt(line, self._ctx)
+            if not isinstance(answer, str | None):
+                raise TypeError(f"expected str or None, got {type(answer).__name__}")
+            return answer
         except TimeoutError as error:
-            raise CommandError(
+            raise CommandFailed(
                 f"plugin {self.plugin_id} did not answer within {_PROMPT_SECONDS:g} s"
             ) from error
-        except (Exception, SystemExit) as error:
+        except _CONTAINED as error:
+            _raise_if_ours(error)
             self._fault("on_prompt", error)
-            raise CommandError(f"plugin {self.plugin_id} failed: {_name(error)}") from error
+            raise CommandFailed(f"plugin {self.plugin_id} failed: {_name(error)}") from error
+        finally:
+            self._prompts_waiting -= 1
 
     async def _serve_inbox(self) -> None:
         inbox = self._inbox
@@ -183,9 +200,11 @@ class PluginRuntime:
         """Give the plugin what is in the inbox, until the event loop's other tasks are due."""
         inbox, on_message, ctx = self._inbox, self.plugin.on_message, self._ctx
         until = self._clock.monotonic() + _ROUND_SECONDS
-        while inbox and self._clock.monotonic() < until:
+        while inbox and self._clock.monotonic() < until and not self._prompts_waiting:
             try:
                 for _ in range(min(len(inbox), _BATCH_ITEMS)):
+                    if self._prompts_waiting:
+                        break
                     item = inbox.popleft()
                     if type(item) is Message:
                         self._inbox_bytes -= _size(item)
@@ -194,7 +213,10 @@ class PluginRuntime:
                         await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
             except PayloadError as error:
                 self._bad_payload(item, error)
-            except (Exception, SystemExit) as error:
+            except SendError as error:
+                self._not_sent(error)
+            except _CONTAINED as error:
+                _raise_if_ours(error)
                 self._fault("on_message" if type(item) is Message else "on_peer", error)
         self._dropping = self._dropping and len(inbox) >= _INBOX_ITEMS // 2
 
@@ -209,7 +231,8 @@ class PluginRuntime:
         try:
             async with self._one_hook_at_a_time:
                 await work
-        except (Exception, SystemExit) as error:
+        except _CONTAINED as error:
+            _raise_if_ours(error)
             self._fault(name, error)
             return False
         return True
@@ -217,7 +240,8 @@ class PluginRuntime:
     async def _contain(self, work: Coroutine[object, object, object]) -> None:
         try:
             await work
-        except (Exception, SystemExit) as error:
+        except _CONTAINED as error:
+            _raise_if_ours(error)
             self._fault("background work", error)
 
     def _fault(self, where: str, error: BaseException) -> None:
@@ -231,6 +255,10 @@ class PluginRuntime:
         self._counters.add("messages_dropped", reason="bad_payload")
         self._report("bad_payload", f"a message of {sender} cannot be used: {error}")
 
+    def _not_sent(self, error: SendError) -> None:
+        self._counters.add("messages_dropped", reason="not_sent")
+        self._report("not_sent", f"on_message could not send: {error}", level=Level.DEBUG)
+
     def _report(self, action: str, detail: str, *, level: Level = Level.WARNING) -> None:
         self._events.emit(
             PluginEvent(plugin=self.plugin_id, action=action, detail=detail, level=level)
@@ -239,6 +267,13 @@ class PluginRuntime:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _raise_if_ours(error: BaseException) -> None:
+    """Let the cancellation of the task itself through; any other is a plugin's doing."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
 
 
 def _name(error: BaseException) -> str:

@@ -44,6 +44,7 @@ class Codec(Protocol):
 
         Raises:
             PayloadTooLarge: over a limit that the receiver enforces.
+            PayloadError: the payload has no form in this encoding.
         """
         ...
 

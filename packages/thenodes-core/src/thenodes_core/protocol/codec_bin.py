@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -47,10 +47,13 @@ class _Delivery(msgspec.Struct, array_like=True):
     expires_at: int | None = None
 
 
+Word = Annotated[str, msgspec.Meta(max_length=128)]
+
+
 class _Realm(msgspec.Struct, array_like=True):
-    name: str
-    code: str
-    version: str
+    name: Word
+    code: Word
+    version: Word
 
 
 class _Binding(msgspec.Struct, array_like=True):

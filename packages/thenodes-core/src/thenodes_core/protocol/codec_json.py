@@ -6,7 +6,7 @@ tagged from outside: `{"EXTENSION": {…}}`, `{"TEXT": "hi"}`, `"HEARTBEAT"`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType, structs
@@ -29,13 +29,15 @@ from thenodes_plugin_api import (
     RelayForward,
     RelayNotify,
     Text,
+    TheNodesError,
     Verified,
 )
 
 from ..errors import ProtocolError
 from ..limits import Limits
 from .codec import BY_TOKEN, UnknownKind
-from .realm import make_realm
+from .frame import header_limit
+from .realm import realm_code
 
 __all__ = ["JsonCodec"]
 
@@ -53,6 +55,9 @@ _OURS: dict[type[Body], frozenset[str]] = {
     Disconnect: frozenset({"reason", "detail", "retry_after"}),
     Extension: frozenset({"request_id", "reply_to"}),
 }
+# What the envelope may need around the kind's own fields, node ids and realm included.
+_ENVELOPE_BYTES = 1024
+
 _NONE: frozenset[str] = frozenset()
 
 # Kinds without a field of the reference's: a bare string where ours are null.
@@ -78,10 +83,13 @@ _Tagged = msgspec.defstruct(
 )
 
 
+Word = Annotated[str, msgspec.Meta(max_length=128)]
+
+
 class _JsonRealm(msgspec.Struct):
-    name: str
-    version: str
-    code: str | None = None
+    name: Word
+    version: Word
+    code: Word | None = None
 
 
 class _JsonPayload(msgspec.Struct):
@@ -133,7 +141,8 @@ class JsonCodec:
         """Return the message's envelope.
 
         Raises:
-            PayloadTooLarge: over the limit of a WebSocket message or of a payload.
+            PayloadTooLarge: over the limit of a WebSocket message, a header or a payload.
+            PayloadError: the payload is not the JSON or text that it claims to be.
         """
         body = message.body
         payload = message.payload
@@ -152,11 +161,17 @@ class JsonCodec:
             UNSET if message.delivery is None else message.delivery,
         )
         data = _encode(envelope)
+        self._check_header(body, len(data) - _value_bytes(envelope.payload), PayloadTooLarge)
         if len(data) > limits.message_bytes:
             raise PayloadTooLarge(
                 f"{body.token} of {len(data)} bytes as JSON: at most {limits.message_bytes}"
             )
         return data
+
+    def _check_header(self, body: Body, size: int, error: type[TheNodesError]) -> None:
+        most = header_limit(body.code, self._limits) + _ENVELOPE_BYTES
+        if size > most:
+            raise error(f"{body.token} with {size} bytes beside its payload, at most {most}")
 
     def decode(
         self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
@@ -174,15 +189,14 @@ class JsonCodec:
             payload = None if envelope.payload is None else _read_payload(envelope.payload)
         except _FAULTS as error:
             raise ProtocolError(f"JSON envelope: {error}") from error
+        self._check_header(body, len(data) - _value_bytes(envelope.payload), ProtocolError)
         if payload is not None and len(payload.data) > self._limits.frame_bytes:
             raise ProtocolError(
                 f"payload of {len(payload.data)} bytes, at most {self._limits.frame_bytes}"
             )
         if isinstance(body, Hello):
             realm = envelope.realm
-            body = structs.replace(
-                body, realm=realm and make_realm(realm.name, realm.version, realm.code)
-            )
+            body = structs.replace(body, realm=None if realm is None else _read_realm(realm))
         return [
             Message(
                 body,
@@ -192,6 +206,16 @@ class JsonCodec:
                 verified=verified,
             )
         ]
+
+
+def _value_bytes(payload: _JsonPayload | None) -> int:
+    return 0 if payload is None else len(memoryview(payload.value))
+
+
+def _read_realm(realm: _JsonRealm) -> Realm:
+    # A code is compared as it came; only a name without one is brought into its form.
+    code = realm_code(realm.name) if realm.code is None else realm.code
+    return Realm(name=realm.name, code=code, version=realm.version)
 
 
 def _tag(body: Body) -> object:
@@ -229,6 +253,8 @@ def _write_payload(payload: Payload) -> _JsonPayload:
         case PayloadForm.TEXT:
             return _JsonPayload("Text", Raw(_encode(payload.as_text())))
         case PayloadForm.JSON:
+            # It may be a peer's: what is not JSON would change the envelope around it.
+            payload.as_json()
             return _JsonPayload("Json", Raw(payload.data))
         case PayloadForm.BINARY:
             return _JsonPayload("Binary", Raw(_encode(list(payload.data))))

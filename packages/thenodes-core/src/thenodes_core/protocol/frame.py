@@ -20,6 +20,7 @@ __all__ = [
     "REDELIVERED",
     "Frame",
     "check_header",
+    "header_limit",
     "make_head",
     "pack",
     "split",
@@ -89,9 +90,14 @@ def split(data: bytes, limits: Limits) -> list[Frame]:
     return frames
 
 
+def header_limit(kind: int, limits: Limits) -> int:
+    """How long the header of that kind may be."""
+    return limits.header_bytes if kind in _RELAYABLE else limits.control_header_bytes
+
+
 def check_header(kind: int, header_length: int, limits: Limits) -> None:
     """Raise ProtocolError where a kind's header is too long."""
-    most = limits.header_bytes if kind in _RELAYABLE else limits.control_header_bytes
+    most = header_limit(kind, limits)
     if header_length > most:
         raise ProtocolError(f"header of {header_length} bytes in kind {kind}, at most {most}")
 

@@ -33,8 +33,6 @@ from .outbox import Lane, Outbox
 
 __all__ = ["Receiver", "Session"]
 
-_UNKNOWN_KINDS_REPORTED = 16
-
 # A heartbeat needs no answer where something was sent as lately as this.
 _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 
@@ -52,8 +50,15 @@ class Receiver(Protocol):
         """Take messages, in order. Returns True to be given a turn of the event loop."""
         ...
 
-    def unknown_kind(self, session: Session, kind: str) -> None:
-        """Told once of each kind that this version does not know."""
+    def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
+        """Told of messages of kinds that this version does not know.
+
+        Args:
+            session: whose they are.
+            kind: what the first of them calls itself.
+            count: how many there are.
+            first: True for the first of this session.
+        """
         ...
 
 
@@ -90,7 +95,7 @@ class Session:
         self._told: Disconnect | None = None
         self._early: Sequence[Message | UnknownKind] = ()
         self._last_sent = 0.0
-        self._unknown: set[str] = set()
+        self._unknown_seen = False
         self._info: PeerInfo | None = None
 
     @property
@@ -209,6 +214,8 @@ class Session:
         """
         if self.outbox.offer(frame):
             return
+        if timeout_seconds <= 0 and not self.outbox.closed:
+            raise OutboxFull(f"{self.node_id} has {len(self.outbox)} frames waiting already")
         try:
             async with timeout(self._clock, timeout_seconds):
                 while not self.outbox.offer(frame):
@@ -229,12 +236,19 @@ class Session:
         """End the session: what is queued is sent, then the peer is told why.
 
         Returns at once; `run` returns when it is done, at the latest after
-        `limits.close_seconds`, and then cuts.
+        `limits.close_seconds`, and then cuts. Before the handshake is complete
+        the connection is cut without a word.
         """
-        if self._ending is None:
+        if self._info is None:
+            self._link.abort()
+        elif self._ending is None:
             self._ending = ending
             self.outbox.close()
             self._clock.call_later(self._limits.close_seconds, self._link.abort)
+
+    def abort(self) -> None:
+        """End the session now, without a word."""
+        self._link.abort()
 
     async def _read(self, receiver: Receiver) -> Ending:
         try:
@@ -246,7 +260,7 @@ class Session:
                     await asyncio.sleep(0)
         except LinkClosed as error:
             return self._ending or self._ending_of(error)
-        except (ProtocolError, Refused) as error:
+        except ProtocolError as error:
             ending = Ending.here(CloseCode.PROTOCOL, str(error))
             self.end(ending)
             await self._until_closed()
@@ -266,8 +280,11 @@ class Session:
     def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
         if _NOT_FOR_PLUGINS.isdisjoint({type(message.body) for message in messages}):
             return receiver.deliver(self, cast("Sequence[Message]", messages))
-        self._report_unknown(messages, receiver)
         ours = [message for message in messages if isinstance(message, Message)]
+        unknown = [message.kind for message in messages if isinstance(message, UnknownKind)]
+        if unknown:
+            first, self._unknown_seen = not self._unknown_seen, True
+            receiver.unknown_kinds(self, unknown[0], len(unknown), first=first)
         return receiver.deliver(
             self, [message for message in ours if not self._handle(message.body)]
         )
@@ -285,16 +302,6 @@ class Session:
             case _:
                 return False
         return True
-
-    def _report_unknown(
-        self, messages: Sequence[Message | UnknownKind], receiver: Receiver
-    ) -> None:
-        for message in messages:
-            if not isinstance(message, UnknownKind) or message.kind in self._unknown:
-                continue
-            if len(self._unknown) < _UNKNOWN_KINDS_REPORTED:
-                self._unknown.add(message.kind)
-                receiver.unknown_kind(self, message.kind)
 
     async def _write(self) -> None:
         try:

@@ -91,8 +91,16 @@ class StateDir:
 def _make(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = path.stat().st_mode
     except OSError as error:
         raise StateDirError(f"{path}: cannot be created: {error.strerror}") from error
+    except ValueError as error:
+        raise StateDirError(f"{str(path)!r}: not a path: {error}") from error
+    if mode & 0o022:
+        raise StateDirError(
+            f"{path}: others can write to this directory (mode {mode & 0o777:04o}), and so replace "
+            f"the node's key. If nobody did: chmod go-w {path}"
+        )
 
 
 def _read_pid(lock: int) -> int | None:

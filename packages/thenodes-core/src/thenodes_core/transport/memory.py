@@ -44,7 +44,7 @@ class MemoryNetwork:
         self.queue_messages = queue_messages
         self.subprotocol = subprotocol
         self.random = random.Random(seed)
-        self.links: list[MemoryLink] = []
+        self.links: set[MemoryLink] = set()
         self._ports = itertools.count(40_000)
         self._listeners: dict[int, _MemoryListener] = {}
 
@@ -64,14 +64,13 @@ class MemoryNetwork:
         near = MemoryLink(self, address.removeprefix("ws://"))
         far = MemoryLink(self, f"127.0.0.1:{next(self._ports)}")
         near.other, far.other = far, near
-        self.links += [near, far]
+        self.links |= {near, far}
         listener.serve(far)
         return near
 
     def cut(self) -> None:
         """Break every link, as a network does: nobody is told why."""
-        links, self.links = self.links, []
-        for link in links:
+        for link in list(self.links):
             link.abort()
 
     def forget(self, port: int) -> None:
@@ -170,6 +169,7 @@ class MemoryLink:
     def _finish(self, end: LinkClosed) -> None:
         if self._end is None:
             self._end = end
+            self._network.links.discard(self)
             self._changed.set()
 
     async def _wait(self) -> None:

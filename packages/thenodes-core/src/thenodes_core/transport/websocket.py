@@ -60,9 +60,14 @@ class WebSocketLink:
     async def receive(self) -> bytes:
         """Return the next message."""
         try:
-            return await self._connection.recv(decode=False)
+            data = await self._connection.recv()
+            if isinstance(data, str) is self._text:
+                return data.encode() if isinstance(data, str) else data
+            await self._connection.close(4000, "protocol")
         except ConnectionClosed as error:
             raise _closed(error) from error
+        expected = "text" if self._text else "binary"
+        raise LinkClosed(4000, f"{self.subprotocol} expects {expected} messages", by_peer=False)
 
     async def send(self, data: bytes) -> None:
         """Send one message, as text in JSON and as bytes otherwise."""
@@ -146,7 +151,7 @@ class WebSocketTransport:
             DialError: refused, unreachable, not a node, or too slow.
         """
         try:
-            connection = await connect(
+            connection = await _Connect(
                 address,
                 subprotocols=_OFFERED,
                 proxy=None,
@@ -169,8 +174,8 @@ class _WebSocketListener:
 
     async def close(self) -> None:
         self._server.close(close_connections=False)
-        while self._server.is_serving():
-            await asyncio.sleep(0)
+        # The library closes in a task of its own: one turn of the loop lets it.
+        await asyncio.sleep(0)
         for connection in list(self._opening):
             connection.transport.abort()
 
@@ -192,6 +197,13 @@ class _ClosingInTime(Connection):
         if self._cut is not None:
             self._cut.cancel()
         super().connection_lost(exc)
+
+
+class _Connect(connect):
+    """Follows no redirects: an address leads to itself, and to no other service."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 class _Dialled(_ClosingInTime, ClientConnection):

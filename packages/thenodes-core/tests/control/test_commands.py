@@ -1,0 +1,179 @@
+"""The command table, and the node's own commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from thenodes_core.control.builtin import add_builtin_commands
+from thenodes_core.control.commands import Command, CommandTable, Reply
+from thenodes_core.control.status import NodeStatus
+from thenodes_core.errors import CommandError
+from thenodes_plugin_api import Direction, PeerInfo, PromptCommand
+
+PEER = PeerInfo(node_id="b", address="b:1", direction=Direction.INBOUND, connected_at=0.0)
+
+
+class Shell:
+    """A plugin's shell that answers what it was asked."""
+
+    commands = (PromptCommand(name="put", help="store a value"), PromptCommand(name="list"))
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+
+    async def run(self, line: str) -> str | None:
+        return None if line == "nothing" else f"[{line}]"
+
+
+class View:
+    """A node that stands still."""
+
+    def status(self) -> NodeStatus:
+        return NodeStatus(
+            version="0.1",
+            node_id="here",
+            fingerprint="f",
+            realm="default/1.0",
+            app_name=None,
+            node_type="daemon",
+            listening="127.0.0.1:1",
+            state_dir=None,
+            pid=1,
+            started_at=0.0,
+            uptime_seconds=1.0,
+            peers=[PEER],
+            dialling=[],
+            plugins=[],
+            counters={},
+        )
+
+
+def echo(name: str, *aliases: str) -> Command:
+    async def run(words: Sequence[str]) -> Reply:
+        return Reply(f"{name}: {' '.join(words)}")
+
+    return Command(name, "says what it got", run, aliases=aliases)
+
+
+@pytest.fixture
+def table() -> CommandTable:
+    table = CommandTable()
+    add_builtin_commands(table, View())
+    table.add_shell(Shell("kv"))
+    return table
+
+
+@pytest.mark.parametrize("line", ["echo a b", "/echo a b", "  echo   a  b  ", " /echo a b"])
+async def test_a_command_gets_the_words_after_its_name(table: CommandTable, line: str) -> None:
+    table.add(echo("echo"))
+
+    assert (await table.run(line)).text == "echo: a b"
+
+
+async def test_the_longest_name_is_the_one_that_is_meant(table: CommandTable) -> None:
+    table.add(echo("trust"))
+    table.add(echo("trust promote"))
+
+    assert (await table.run("trust promote x")).text == "trust promote: x"
+    assert (await table.run("trust list")).text == "trust: list"
+
+
+async def test_a_command_answers_to_its_aliases(table: CommandTable) -> None:
+    assert (await table.run("about")).text == (await table.run("version")).text
+
+
+@pytest.mark.parametrize("line", ["", "   ", "/"])
+async def test_an_empty_line_answers_nothing(table: CommandTable, line: str) -> None:
+    assert await table.run(line) == Reply("")
+
+
+async def test_an_unknown_command_is_an_error_that_names_it(table: CommandTable) -> None:
+    with pytest.raises(CommandError, match="unknown command 'dance'"):
+        await table.run("dance now")
+
+
+async def test_a_line_with_a_prefix_is_the_plugins(table: CommandTable) -> None:
+    reply = await table.run("/kv put  key  a value ")
+
+    assert reply == Reply("[put  key  a value]", {"answer": "[put  key  a value]"})
+
+
+async def test_a_plugin_that_answers_nothing_prints_nothing(table: CommandTable) -> None:
+    assert await table.run("kv nothing") == Reply("", {"answer": None})
+
+
+async def test_a_prefix_alone_is_an_error_that_offers_the_plugins_commands(
+    table: CommandTable,
+) -> None:
+    with pytest.raises(CommandError, match="Try: kv put, kv list"):
+        await table.run("kv")
+
+
+@pytest.mark.parametrize("name", ["peers", "about", "kv"])
+def test_a_name_that_is_taken_is_refused(table: CommandTable, name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' is taken"):
+        table.add(echo(name))
+
+
+def test_an_alias_that_is_taken_is_refused_and_nothing_is_added(table: CommandTable) -> None:
+    with pytest.raises(ValueError, match="'peers' is taken"):
+        table.add(echo("new", "peers"))
+
+    assert "new" not in [command.name for command in table.commands]
+
+
+@pytest.mark.parametrize("prefix", ["peers", "about", "kv", "trust"])
+def test_a_prefix_that_is_taken_is_refused(table: CommandTable, prefix: str) -> None:
+    table.add(echo("trust promote"))
+
+    with pytest.raises(ValueError, match=f"'{prefix}' is taken"):
+        table.add_shell(Shell(prefix))
+
+
+async def test_help_lists_every_command_and_shell(table: CommandTable) -> None:
+    reply = await table.run("help")
+
+    for name in ("help [plugin]", "version | about", "peers", "status", "kv"):
+        assert name in reply.text
+
+
+async def test_help_of_a_plugin_lists_its_commands(table: CommandTable) -> None:
+    reply = await table.run("help kv")
+
+    assert reply.data == {"kv put": "store a value", "kv list": ""}
+
+
+async def test_help_of_no_plugin_is_an_error(table: CommandTable) -> None:
+    with pytest.raises(CommandError, match="no plugin has the prefix 'dance'"):
+        await table.run("help dance")
+
+
+@pytest.mark.parametrize("name", ["version", "peers", "status"])
+async def test_words_that_a_command_does_not_take_are_an_error(
+    table: CommandTable, name: str
+) -> None:
+    with pytest.raises(CommandError, match=f"{name} takes no arguments"):
+        await table.run(f"{name} extra")
+
+
+async def test_version_tells_version_node_and_realm(table: CommandTable) -> None:
+    reply = await table.run("version")
+
+    assert reply.text == "TheNodes 0.1, node here, realm default/1.0"
+    assert reply.data == {"version": "0.1", "node_id": "here", "realm": "default/1.0"}
+
+
+async def test_peers_lists_who_is_connected(table: CommandTable) -> None:
+    reply = await table.run("peers")
+
+    assert reply.data == [PEER]
+    assert reply.text.startswith("b inbound b:1 binary since ")
+
+
+async def test_status_tells_all_of_the_node(table: CommandTable) -> None:
+    reply = await table.run("status")
+
+    assert isinstance(reply.data, NodeStatus)
+    assert "listening  127.0.0.1:1" in reply.text

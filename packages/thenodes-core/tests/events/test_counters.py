@@ -1,0 +1,54 @@
+"""Counters."""
+
+from __future__ import annotations
+
+from thenodes_core.events.counters import Counters
+
+
+def test_what_was_never_counted_is_0() -> None:
+    assert Counters().get("dials") == 0
+
+
+def test_counts_add_up() -> None:
+    counters = Counters()
+
+    counters.add("dials")
+    counters.add("dials", 2)
+
+    assert counters.get("dials") == 3
+
+
+def test_each_reason_is_counted_apart() -> None:
+    counters = Counters()
+
+    counters.add("messages_dropped", reason="bad_payload")
+    counters.add("messages_dropped", reason="not_handled")
+
+    assert counters.get("messages_dropped", reason="bad_payload") == 1
+    assert counters.get("messages_dropped") == 0
+
+
+def test_a_snapshot_is_ordered_by_name() -> None:
+    counters = Counters()
+    counters.add("b")
+    counters.add("a", reason="why")
+
+    assert list(counters.snapshot().items()) == [("a.why", 1), ("b", 1)]
+
+
+def test_a_snapshot_does_not_change_later() -> None:
+    counters = Counters()
+    counters.add("a")
+    snapshot = counters.snapshot()
+
+    counters.add("a")
+
+    assert snapshot == {"a": 1}
+
+
+def test_reading_a_count_does_not_make_one() -> None:
+    counters = Counters()
+
+    counters.get("never")
+
+    assert counters.snapshot() == {}

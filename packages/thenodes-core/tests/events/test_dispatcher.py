@@ -1,0 +1,193 @@
+"""The dispatcher: every sink for itself, and nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+
+from thenodes_core.clock import settle
+from thenodes_core.events.counters import Counters
+from thenodes_core.events.dispatcher import Dispatcher
+from thenodes_plugin_api import Event, SystemEvent
+
+
+class Fast:
+    """Takes every event at once."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    @property
+    def actions(self) -> list[str]:
+        return [getattr(event, "action", "") for event in self.events]
+
+    async def handle(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Slow(Fast):
+    """Takes an event only once it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def handle(self, event: Event) -> None:
+        await self.go_on.wait()
+        await super().handle(event)
+
+
+class Raising(Fast):
+    """Raises at every event, after noting it."""
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        raise RuntimeError("sink")
+
+
+def event(number: int) -> Event:
+    return SystemEvent(action=str(number))
+
+
+async def test_a_sink_gets_every_event_in_order() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        for number in range(5):
+            dispatcher.emit(event(number))
+
+    assert sink.actions == ["0", "1", "2", "3", "4"]
+
+
+async def test_emitting_never_waits_and_never_calls_a_sink_itself() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+
+        dispatcher.emit(event(0))
+
+        assert sink.events == []
+
+
+async def test_emitting_without_a_sink_does_nothing() -> None:
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.emit(event(0))
+
+
+async def test_a_slow_sink_loses_events_which_are_counted() -> None:
+    counters = Counters()
+    sink = Slow()
+    async with Dispatcher(counters, queue_events=2) as dispatcher:
+        dispatcher.add_sink(sink)
+        for number in range(5):
+            dispatcher.emit(event(number))
+        sink.go_on.set()
+
+    assert counters.get("events_dropped") == 3
+    assert sink.actions[:2] == ["0", "1"]
+
+
+async def test_a_slow_sink_is_told_how_many_it_missed() -> None:
+    sink = Slow()
+    async with Dispatcher(Counters(), queue_events=2) as dispatcher:
+        dispatcher.add_sink(sink)
+        for number in range(5):
+            dispatcher.emit(event(number))
+        sink.go_on.set()
+
+    told = sink.events[-1]
+    assert isinstance(told, SystemEvent)
+    assert told.action == "events_dropped"
+    assert told.detail.startswith("3 events")
+
+
+async def test_a_slow_sink_takes_nothing_from_another() -> None:
+    slow, fast = Slow(), Fast()
+    async with Dispatcher(Counters(), queue_events=2) as dispatcher:
+        dispatcher.add_sink(slow)
+        dispatcher.add_sink(fast)
+        for number in range(10):
+            dispatcher.emit(event(number))
+            await settle(3)
+
+        assert len(fast.events) == 10
+        slow.go_on.set()
+
+
+async def test_a_raising_sink_goes_on_with_the_next_event() -> None:
+    counters = Counters()
+    sink = Raising()
+    async with Dispatcher(counters) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.emit(event(0))
+        dispatcher.emit(event(1))
+
+    assert sink.actions == ["0", "1"]
+    assert counters.get("event_sink_failures") == 2
+
+
+async def test_a_raising_sink_harms_no_other() -> None:
+    fast = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(Raising())
+        dispatcher.add_sink(fast)
+        dispatcher.emit(event(0))
+
+    assert fast.actions == ["0"]
+
+
+async def test_a_sink_added_twice_gets_each_event_once() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.add_sink(sink)
+        dispatcher.emit(event(0))
+
+    assert sink.actions == ["0"]
+
+
+async def test_a_removed_sink_gets_nothing_more() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.emit(event(0))
+        await settle()
+        dispatcher.remove_sink(sink)
+        dispatcher.emit(event(1))
+
+    assert sink.actions == ["0"]
+
+
+async def test_removing_a_sink_that_was_never_added_does_nothing() -> None:
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.remove_sink(Fast())
+
+
+async def test_what_is_queued_at_the_end_is_still_handled() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        await settle()
+        dispatcher.emit(event(0))
+
+    assert sink.actions == ["0"]
+
+
+async def test_a_sink_that_never_returns_does_not_hold_up_the_end() -> None:
+    sink = Slow()
+    async with asyncio.timeout(5):
+        async with Dispatcher(Counters(), flush_seconds=0.01) as dispatcher:
+            dispatcher.add_sink(sink)
+            dispatcher.emit(event(0))
+
+    assert sink.events == []
+
+
+async def test_an_event_after_the_end_goes_nowhere() -> None:
+    sink = Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+
+    dispatcher.emit(event(0))
+    await settle()
+
+    assert sink.events == []

@@ -1,0 +1,528 @@
+"""Two managers over a network in memory: who is admitted, replaced, told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from thenodes_core.clock import ManualClock, settle
+from thenodes_core.events.counters import Counters
+from thenodes_core.events.dispatcher import Dispatcher
+from thenodes_core.limits import Limits
+from thenodes_core.peers.manager import PeerManager, Served
+from thenodes_core.protocol.close import CloseCode
+from thenodes_core.protocol.codec import Codec
+from thenodes_core.protocol.codec_bin import BinaryCodec
+from thenodes_core.protocol.codec_json import JsonCodec
+from thenodes_core.protocol.handshake import LocalNode, Role
+from thenodes_core.transport.base import Link
+from thenodes_core.transport.memory import MemoryNetwork
+from thenodes_plugin_api import (
+    Direction,
+    Event,
+    Extension,
+    Message,
+    NotConnected,
+    OutboxFull,
+    Payload,
+    PayloadTooLarge,
+    PeerJoined,
+    PeerLeft,
+    Realm,
+    Reason,
+    Text,
+)
+
+LIMITS = Limits(frame_bytes=8192, outbox_frames=4, close_seconds=1.0)
+
+
+class Side:
+    """A manager that listens, dials, and remembers what it is told."""
+
+    def __init__(
+        self, node_id: str, instance: bytes, network: MemoryNetwork, clock: ManualClock
+    ) -> None:
+        self.network = network
+        self.messages: list[Message] = []
+        self.changes: list[PeerJoined | PeerLeft] = []
+        self.events: list[Event] = []
+        self.counters = Counters()
+        self.dispatcher = Dispatcher(self.counters)
+        self.tasks: set[asyncio.Task[Served]] = set()
+        self.port = 0
+        codecs: list[Codec] = [BinaryCodec(LIMITS), JsonCodec(LIMITS)]
+        self.manager = PeerManager(
+            LocalNode(
+                node_id=node_id, realm=Realm(), instance=instance, public_key=node_id.encode()
+            ),
+            {codec.subprotocol: codec for codec in codecs},
+            self,
+            self.dispatcher,
+            self.counters,
+            limits=LIMITS,
+            clock=clock,
+            random_bytes=random.Random(0).randbytes,
+        )
+
+    async def listen(self, port: int = 0) -> None:
+        self.dispatcher.add_sink(self)
+        listener = await self.network.listen("127.0.0.1", port, self._accept, print)
+        self.port = listener.port
+
+    async def dial(self, other: Side) -> asyncio.Task[Served]:
+        link = await self.network.dial(f"ws://127.0.0.1:{other.port}")
+        return self._serve(link, Role.DIALER)
+
+    async def _accept(self, link: Link) -> None:
+        await asyncio.wait([self._serve(link, Role.ACCEPTOR)])
+
+    def _serve(self, link: Link, role: Role) -> asyncio.Task[Served]:
+        task = asyncio.get_running_loop().create_task(self.manager.serve(link, role))
+        self.tasks.add(task)
+        return task
+
+    def deliver(self, messages: Sequence[Message]) -> bool:
+        self.messages += messages
+        return False
+
+    def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
+        self.changes.append(event)
+
+    async def handle(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def peers(self) -> list[tuple[str, Direction]]:
+        return [(peer.node_id, peer.direction) for peer in self.manager.all()]
+
+    @property
+    def open_sessions(self) -> int:
+        return sum(not task.done() for task in self.tasks)
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.network.forget(self.port)
+        await self.dispatcher.__aexit__(None, None, None)
+
+
+MakeSide = Callable[..., Side]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def network(clock: ManualClock) -> MemoryNetwork:
+    return MemoryNetwork(clock=clock)
+
+
+@pytest.fixture
+async def make_side(network: MemoryNetwork, clock: ManualClock) -> AsyncIterator[MakeSide]:
+    """Makes managers: `make_side("id", instance=b"…")`; each is ended with the test."""
+    sides: list[Side] = []
+
+    def make(node_id: str, instance: bytes = b"1", *, on: MemoryNetwork | None = None) -> Side:
+        side = Side(node_id, instance, on or network, clock)
+        sides.append(side)
+        return side
+
+    yield make
+    for side in sides:
+        await side.close()
+
+
+@pytest.fixture
+async def pair(make_side: MakeSide) -> tuple[Side, Side]:
+    """`a`, which dialled, and `b`."""
+    one, other = make_side("a"), make_side("b")
+    await one.listen()
+    await other.listen()
+    await one.dial(other)
+    await settle()
+    return one, other
+
+
+async def test_two_nodes_that_connect_see_each_other(pair: tuple[Side, Side]) -> None:
+    one, other = pair
+
+    assert one.peers == [("b", Direction.OUTBOUND)]
+    assert other.peers == [("a", Direction.INBOUND)]
+
+
+async def test_both_sides_hear_of_the_other_once(pair: tuple[Side, Side]) -> None:
+    for side, peer in zip(pair, "ba", strict=True):
+        assert side.changes == [PeerJoined(side.manager.all()[0])]
+        assert side.manager.all()[0].node_id == peer
+
+
+async def test_a_message_arrives_with_the_sessions_id_as_its_sender(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+
+    await one.manager.send("b", Extension("my.x"), Payload.text("hello"))
+    await settle()
+
+    assert [(m.sender, m.body, m.payload) for m in other.messages] == [
+        ("a", Extension("my.x"), Payload.text("hello"))
+    ]
+
+
+async def test_sending_to_a_node_that_is_not_connected_raises(pair: tuple[Side, Side]) -> None:
+    with pytest.raises(NotConnected, match="c"):
+        await pair[0].manager.send("c", Text("hello"))
+
+
+async def test_a_message_over_the_frame_limit_is_refused_before_it_is_sent(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+
+    with pytest.raises(PayloadTooLarge):
+        await one.manager.send("b", Extension("my.x"), Payload.binary(bytes(LIMITS.frame_bytes)))
+    await settle()
+
+    assert (one.peers, other.messages) == ([("b", Direction.OUTBOUND)], [])
+
+
+async def test_a_broadcast_reaches_every_peer(make_side: MakeSide) -> None:
+    hub, *others = [make_side(node_id) for node_id in ("hub", "a", "b", "c")]
+    await hub.listen()
+    for other in others:
+        await other.dial(hub)
+    await settle()
+
+    assert hub.manager.broadcast(Text("hello")) == 3
+    await settle()
+    assert [len(other.messages) for other in others] == [1, 1, 1]
+
+
+async def test_a_broadcast_reaches_peers_of_both_encodings(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    hub = make_side("hub")
+    await hub.listen()
+    await make_side("a").dial(hub)
+    speaks_json = make_side("b")
+    hub.network.subprotocol = "thenodes.v1.json"
+    await speaks_json.dial(hub)
+    await settle()
+
+    assert hub.manager.broadcast(Extension("my.x"), Payload.json([1])) == 2
+    await settle()
+    assert [m.payload for m in speaks_json.messages] == [Payload.json([1])]
+    assert {peer.encoding for peer in hub.manager.all()} == {"binary", "json"}
+
+
+async def test_a_sender_waits_for_room_and_gives_up_after_its_deadline(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    network = MemoryNetwork(clock=clock, queue_messages=1, delay_seconds=0.001)
+    one, other = make_side("a", on=network), make_side("b", on=network)
+    await other.listen()
+    await one.dial(other)
+    await clock.advance(1.0)
+    network.delay_seconds = 1e9
+    sent = []
+
+    async def flood() -> None:
+        while True:
+            await one.manager.send("b", Text("x"), timeout_seconds=3.0)
+            sent.append(clock.monotonic())
+
+    flooding = asyncio.ensure_future(flood())
+    await clock.advance(2.9)
+    waiting = not flooding.done()
+    await clock.advance(0.2)
+
+    assert waiting
+    assert len(sent) >= LIMITS.outbox_frames
+    with pytest.raises(OutboxFull):
+        await flooding
+
+
+async def test_a_broadcast_passes_over_a_peer_without_room(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    network = MemoryNetwork(clock=clock, queue_messages=1, delay_seconds=0.001)
+    one, other = make_side("a", on=network), make_side("b", on=network)
+    await other.listen()
+    await one.dial(other)
+    await clock.advance(1.0)
+    network.delay_seconds = 1e9
+
+    reached = []
+    for _ in range(20):
+        reached.append(one.manager.broadcast(Text("x")))
+        await settle(5)
+
+    assert reached[0] == 1
+    assert reached[-1] == 0
+    assert one.counters.get("messages_dropped", reason="outbox_full") == reached.count(0)
+
+
+async def test_a_peer_that_leaves_is_gone_on_both_sides(
+    pair: tuple[Side, Side], network: MemoryNetwork
+) -> None:
+    one, other = pair
+
+    network.cut()
+    await settle()
+
+    for side in (one, other):
+        assert side.peers == []
+        assert isinstance(side.changes[-1], PeerLeft)
+
+
+async def test_waiting_for_a_peer_ends_when_it_joins(make_side: MakeSide) -> None:
+    one, other = make_side("a"), make_side("b")
+    await other.listen()
+    waiting = asyncio.ensure_future(other.manager.wait_for("a"))
+    await settle()
+    assert not waiting.done()
+
+    await one.dial(other)
+
+    assert (await waiting).node_id == "a"
+
+
+async def test_waiting_until_a_peer_is_gone_ends_when_it_left(
+    pair: tuple[Side, Side], network: MemoryNetwork
+) -> None:
+    waiting = asyncio.ensure_future(pair[0].manager.wait_gone("b"))
+    await settle()
+    assert not waiting.done()
+
+    network.cut()
+    await waiting
+
+
+async def test_dialling_oneself_is_refused_and_leaves_nothing(make_side: MakeSide) -> None:
+    one = make_side("a")
+    await one.listen()
+
+    served = await (await one.dial(one))
+    await settle()
+
+    assert served.ending.code == CloseCode.SELF
+    assert (one.peers, one.changes, one.open_sessions) == ([], [], 0)
+
+
+@pytest.mark.parametrize("ids", ["ab", "ba"])
+@pytest.mark.parametrize("turns", range(0, 24))
+async def test_crossing_dials_leave_exactly_one_session_on_both_sides(
+    make_side: MakeSide, ids: str, turns: int
+) -> None:
+    one, other = make_side(ids[0]), make_side(ids[1])
+    await one.listen()
+    await other.listen()
+
+    await one.dial(other)
+    await settle(turns)
+    await other.dial(one)
+    await settle(200)
+
+    assert (len(one.peers), len(other.peers)) == (1, 1)
+    assert (one.open_sessions, other.open_sessions) == (1, 1)
+    assert {one.peers[0][1], other.peers[0][1]} == set(Direction)
+
+
+@pytest.mark.parametrize("delay", [0.001, 0.1])
+@pytest.mark.parametrize("lead", [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+async def test_crossing_dials_over_a_slow_network_leave_one_session(
+    make_side: MakeSide, clock: ManualClock, delay: float, lead: float
+) -> None:
+    network = MemoryNetwork(clock=clock, delay_seconds=delay)
+    one, other = make_side("a", on=network), make_side("b", on=network)
+    await one.listen()
+    await other.listen()
+
+    await other.dial(one)
+    await clock.advance(lead * delay)
+    await one.dial(other)
+    await clock.advance(20 * delay)
+
+    assert (one.peers, other.peers) == ([("b", Direction.OUTBOUND)], [("a", Direction.INBOUND)])
+    assert (one.open_sessions, other.open_sessions) == (1, 1)
+
+
+async def test_a_message_passes_after_crossing_dials(make_side: MakeSide) -> None:
+    one, other = make_side("a"), make_side("b")
+    await one.listen()
+    await other.listen()
+    await one.dial(other)
+    await other.dial(one)
+    await settle(200)
+
+    await one.manager.send("b", Text("to b"))
+    await other.manager.send("a", Text("to a"))
+    await settle()
+
+    assert [m.body for m in other.messages] == [Text("to b")]
+    assert [m.body for m in one.messages] == [Text("to a")]
+
+
+async def test_crossing_dials_are_one_join_and_no_leave_for_plugins(make_side: MakeSide) -> None:
+    one, other = make_side("a"), make_side("b")
+    await one.listen()
+    await other.listen()
+    await one.dial(other)
+    await other.dial(one)
+    await settle(200)
+
+    for side in (one, other):
+        assert [type(change) for change in side.changes] == [PeerJoined]
+
+
+async def test_dialling_the_same_peer_again_keeps_the_newer_session(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+    (first,) = one.tasks
+
+    await one.dial(other)
+    await settle()
+
+    assert (await first).ending.code == CloseCode.REPLACED
+    assert (one.open_sessions, other.open_sessions) == (1, 1)
+    assert (one.peers, other.peers) == ([("b", Direction.OUTBOUND)], [("a", Direction.INBOUND)])
+
+
+async def test_what_was_queued_on_a_replaced_session_still_arrives_in_order(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+
+    await one.manager.send("b", Text("1"))
+    await one.dial(other)
+    await settle()
+    await one.manager.send("b", Text("2"))
+    await settle()
+
+    assert [m.body for m in other.messages] == [Text("1"), Text("2")]
+
+
+async def test_a_restarted_peer_replaces_the_session_of_its_former_life(
+    pair: tuple[Side, Side], make_side: MakeSide
+) -> None:
+    _, other = pair
+    again = make_side("a", b"2")
+
+    await again.dial(other)
+    await settle()
+
+    assert again.peers == [("b", Direction.OUTBOUND)]
+    assert other.peers == [("a", Direction.INBOUND)]
+    assert other.open_sessions == 1
+
+
+async def test_a_restart_is_a_leave_and_a_join_for_plugins(
+    pair: tuple[Side, Side], make_side: MakeSide
+) -> None:
+    _, other = pair
+
+    await make_side("a", b"2").dial(other)
+    await settle()
+
+    assert [type(change) for change in other.changes] == [PeerJoined, PeerLeft, PeerJoined]
+    left = other.changes[1]
+    assert isinstance(left, PeerLeft)
+    assert left.reason is Reason.REPLACED
+
+
+async def test_a_message_goes_to_the_restarted_peer(
+    pair: tuple[Side, Side], make_side: MakeSide
+) -> None:
+    former, other = pair
+    again = make_side("a", b"2")
+    await again.dial(other)
+    await settle()
+
+    await other.manager.send("a", Text("hello"))
+    await settle()
+
+    assert (len(former.messages), len(again.messages)) == (0, 1)
+
+
+async def test_closing_tells_every_peer_to_come_back(pair: tuple[Side, Side]) -> None:
+    one, other = pair
+
+    await one.manager.close()
+    await settle()
+
+    (task,) = other.tasks
+    ending = (await task).ending
+    assert (ending.code, ending.by_peer, ending.retry_after) == (CloseCode.RESTARTING, True, 1.0)
+    assert (one.peers, other.peers) == ([], [])
+
+
+async def test_what_was_sent_before_closing_arrives(pair: tuple[Side, Side]) -> None:
+    one, other = pair
+
+    await one.manager.send("b", Text("last words"))
+    await one.manager.close()
+    await settle()
+
+    assert [m.body for m in other.messages] == [Text("last words")]
+
+
+async def test_a_closed_manager_admits_nobody(pair: tuple[Side, Side], make_side: MakeSide) -> None:
+    one, _ = pair
+    await one.manager.close()
+
+    served = await (await make_side("c").dial(one))
+
+    assert served.peer is None
+    assert one.peers == []
+
+
+async def test_closing_cuts_a_peer_that_never_completes_its_handshake(
+    pair: tuple[Side, Side], clock: ManualClock, network: MemoryNetwork
+) -> None:
+    one, _ = pair
+    silent = await network.dial(f"ws://127.0.0.1:{one.port}")
+    await settle()
+
+    closing = asyncio.ensure_future(one.manager.close())
+    await clock.advance(LIMITS.close_seconds)
+    await asyncio.wait_for(closing, 5)
+
+    assert one.open_sessions == 0
+    silent.abort()
+
+
+async def test_a_refused_peer_is_counted_by_the_close_codes_word(make_side: MakeSide) -> None:
+    one = make_side("a")
+    await one.listen()
+    stranger = make_side("b")
+    stranger.manager.local = LocalNode(
+        node_id="b", realm=Realm("Other", "other"), instance=b"1", public_key=b"b"
+    )
+
+    served = await (await stranger.dial(one))
+    await settle()
+
+    assert served.ending.code == CloseCode.REALM
+    assert (one.changes, stranger.changes) == ([], [])
+    refused = one.counters.get("sessions_refused", reason="realm")
+    assert refused + stranger.counters.get("sessions_refused", reason="realm") >= 1
+
+
+async def test_every_hello_says_where_the_node_listens_once_that_is_known(
+    make_side: MakeSide,
+) -> None:
+    one, other = make_side("a"), make_side("b")
+    await other.listen()
+    one.manager.announce("127.0.0.1:7")
+
+    await one.dial(other)
+    await settle()
+
+    assert [peer.listen_addr for peer in other.manager.all()] == ["127.0.0.1:7"]

@@ -1,0 +1,114 @@
+"""Known addresses."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from thenodes_core.clock import ManualClock
+from thenodes_core.peers.store import KnownPeers
+from thenodes_plugin_api import PeerRecord, PeerSource
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1000.0)
+
+
+@pytest.fixture
+def known(clock: ManualClock) -> KnownPeers:
+    return KnownPeers(clock, max_entries=3, rng=random.Random(0))
+
+
+async def test_an_inserted_address_is_known(known: KnownPeers) -> None:
+    record = await known.insert("a:1")
+
+    assert record == PeerRecord("a:1", PeerSource.MANUAL)
+    assert await known.all() == [record]
+
+
+async def test_inserting_again_keeps_what_is_known(known: KnownPeers) -> None:
+    await known.insert("a:1", PeerSource.BOOTSTRAP)
+    known.mark_success("a:1", node_id="n", capabilities=("c/1",))
+
+    record = await known.insert("a:1", PeerSource.GOSSIP)
+
+    assert record == PeerRecord("a:1", PeerSource.BOOTSTRAP, 0, 1000, "n", ("c/1",))
+
+
+@pytest.mark.parametrize("addr", ["", "a", "http://a:1", "a:0", "a b:1", "a:1\n"])
+async def test_what_is_no_address_is_refused(known: KnownPeers, addr: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|not an address|port"):
+        await known.insert(addr)
+
+    assert await known.all() == []
+
+
+async def test_failures_add_up_until_the_next_success(known: KnownPeers) -> None:
+    await known.insert("a:1")
+    known.mark_failure("a:1")
+    known.mark_failure("a:1")
+    failed = await known.all()
+
+    known.mark_success("a:1", node_id="n")
+
+    assert [record.failures for record in failed] == [2]
+    assert [record.failures for record in await known.all()] == [0]
+
+
+async def test_success_and_failure_of_an_unknown_address_are_ignored(known: KnownPeers) -> None:
+    known.mark_success("a:1", node_id="n")
+    known.mark_failure("a:1")
+
+    assert await known.all() == []
+
+
+async def test_records_come_by_their_newest_success(known: KnownPeers, clock: ManualClock) -> None:
+    for addr in ("never:1", "early:1", "late:1"):
+        await known.insert(addr)
+    known.mark_success("early:1", node_id="e")
+    await clock.advance(60)
+    known.mark_success("late:1", node_id="l")
+
+    assert [record.addr for record in await known.all()] == ["late:1", "early:1", "never:1"]
+
+
+async def test_one_more_than_the_cap_makes_the_oldest_success_go(
+    known: KnownPeers, clock: ManualClock
+) -> None:
+    for addr in ("a:1", "b:1", "c:1"):
+        await known.insert(addr)
+        await clock.advance(60)
+        known.mark_success(addr, node_id="n")
+
+    await known.insert("d:1")
+
+    assert {record.addr for record in await known.all()} == {"b:1", "c:1", "d:1"}
+
+
+async def test_a_sample_has_no_more_than_were_asked_for(known: KnownPeers) -> None:
+    for addr in ("a:1", "b:1", "c:1"):
+        await known.insert(addr)
+
+    assert len(set(await known.sample(2))) == 2
+
+
+async def test_a_sample_of_more_than_there_are_is_all_of_them(known: KnownPeers) -> None:
+    await known.insert("a:1")
+
+    assert [record.addr for record in await known.sample(10)] == ["a:1"]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+async def test_a_sample_of_nothing_is_empty(known: KnownPeers, count: int) -> None:
+    await known.insert("a:1")
+
+    assert await known.sample(count) == []
+
+
+async def test_what_is_excluded_is_not_in_a_sample(known: KnownPeers) -> None:
+    await known.insert("a:1")
+    await known.insert("b:1")
+
+    assert [record.addr for record in await known.sample(2, exclude={"a:1"})] == ["b:1"]

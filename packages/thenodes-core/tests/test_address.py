@@ -1,0 +1,98 @@
+"""Tests of parsing addresses."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thenodes_core.address import parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "host", "port"),
+    [
+        ("node.example:50000", "ws://node.example:50000", "node.example", 50000),
+        ("127.0.0.1:1", "ws://127.0.0.1:1", "127.0.0.1", 1),
+        ("[::1]:65535", "ws://[::1]:65535", "::1", 65535),
+        ("ws://node.example:8080", "ws://node.example:8080", "node.example", 8080),
+        ("ws://node.example", "ws://node.example", "node.example", 80),
+        ("wss://node.example", "wss://node.example", "node.example", 443),
+        ("wss://node.example/a/path", "wss://node.example/a/path", "node.example", 443),
+    ],
+)
+def test_an_address_is_taken_apart(text: str, url: str, host: str, port: int) -> None:
+    address = parse_address(text)
+
+    assert (address.url, address.host, address.port) == (url, host, port)
+
+
+def test_host_and_port_take_the_scheme_that_is_given() -> None:
+    assert parse_address("node.example:1", scheme="wss").url == "wss://node.example:1"
+
+
+def test_a_scheme_in_the_address_stands_against_the_one_given() -> None:
+    assert parse_address("ws://node.example:1", scheme="wss").url == "ws://node.example:1"
+
+
+def test_an_address_prints_as_it_was_written() -> None:
+    assert str(parse_address("Node.Example:7")) == "Node.Example:7"
+
+
+@pytest.mark.parametrize("text", ["[::1]:80", "node.example:80", "127.0.0.1:80"])
+def test_host_and_port_are_put_together_so_that_they_parse_again(text: str) -> None:
+    assert parse_address(text).host_port == text
+
+
+def test_an_address_without_a_port_is_told_what_one_looks_like() -> None:
+    with pytest.raises(ValueError, match="expected host:port, such as node:50000"):
+        parse_address("node")
+
+
+def test_another_scheme_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="got http://"):
+        parse_address("http://node.example:80")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":80",
+        "ws://",
+        "ws://:80",
+        "node:0",
+        "node:65536",
+        "node:-1",
+        "node:eighty",
+        "node:８０",
+        "[::1:80",
+        "user@node:80",
+        "ws://user:secret@node:80",
+        "ws://@node:80",
+        "no de:80",
+        "node:80\n",
+        "node\t:80",
+        "\x1b[31mnode:80",
+        "node\u202e:80",
+    ],
+)
+def test_what_is_not_an_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|port|scheme|expected"):
+        parse_address(text)
+
+
+def test_an_address_with_a_node_id_is_refused_rather_than_dialled_without_it() -> None:
+    with pytest.raises(ValueError, match="node id"):
+        parse_address("wss://node.example:1#abc")
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        address = parse_address(text)
+        assert address.host
+        assert 0 < address.port < 65536
+        assert address.url.isprintable()

@@ -1,0 +1,50 @@
+"""The ABI numbers, and what the package needs at run time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+
+from thenodes_plugin_api import (
+    PLUGIN_ABI_MIN,
+    PLUGIN_ABI_REVISION,
+    PLUGIN_ABI_VERSION,
+    __version__,
+)
+
+FORBIDDEN = ("websockets", "cryptography", "asyncio", "thenodes_core", "click", "prompt_toolkit")
+
+
+def test_the_distributions_major_is_the_generation_and_its_minor_the_revision() -> None:
+    major, minor, *_ = importlib.metadata.version("thenodes-plugin-api").split(".")
+
+    assert (int(major), int(minor)) == (PLUGIN_ABI_VERSION, PLUGIN_ABI_REVISION)
+
+
+def test_the_packages_own_version_is_the_distributions() -> None:
+    assert __version__ == importlib.metadata.version("thenodes-plugin-api")
+
+
+def test_the_oldest_generation_served_is_not_newer_than_the_newest() -> None:
+    assert 1 <= PLUGIN_ABI_MIN <= PLUGIN_ABI_VERSION
+
+
+def test_msgspec_is_the_only_requirement() -> None:
+    requirements = importlib.metadata.requires("thenodes-plugin-api") or []
+
+    assert [re.split(r"[^\w-]", text)[0] for text in requirements] == ["msgspec"]
+
+
+def test_importing_the_package_loads_no_library_of_the_node() -> None:
+    program = (
+        "import sys, thenodes_plugin_api\n"
+        f"print(*sorted(name for name in {FORBIDDEN!r} if name in sys.modules))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+
+    assert done.stdout.strip() == ""
