@@ -171,10 +171,9 @@ def load_config(
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also what tomllib raises for a number of 5000 digits, or for endless nesting.
         raise ConfigError(f"{path}: not TOML: {error}") from error
-    except ValueError as error:
-        raise ConfigError(f"{str(path)!r}: not a path: {error}") from error
     _check(table, str(path))
     _anchor(table, path.absolute().parent)
     return make_config(_merge(table, overrides or {}))
@@ -299,13 +298,12 @@ def _dotted(where: str, name: str) -> str:
 
 
 def _nearest(where: str, name: str) -> str:
-    known = [key for key in _all_keys() if key.rpartition(".")[0] == where]
-    close = difflib.get_close_matches(_dotted(where, name), known, n=1) or [
-        key for key in _all_keys() if key.rpartition(".")[2] == name
-    ]
+    known = [key.rpartition(".")[2] for key in _all_keys() if key.rpartition(".")[0] == where]
+    close = [_dotted(where, key) for key in difflib.get_close_matches(name, known, n=1)]
+    close += [key for key in _all_keys() if key.rpartition(".")[2] == name]
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(key.rpartition('.')[2] for key in known)}"
+    return f"; known here: {', '.join(known)}"
 
 
 def _all_keys() -> list[str]:

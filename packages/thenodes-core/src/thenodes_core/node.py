@@ -31,7 +31,7 @@ from ._version import __version__
 from .address import Address, parse_address
 from .clock import Clock, SystemClock
 from .config import Config, given_keys, validate, with_defaults
-from .control.builtin import add_builtin_commands
+from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
 from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import DialStatus, NodeStatus, PluginLine
@@ -61,6 +61,9 @@ __all__ = ["Node"]
 _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
 _DEFECT_PAUSE_SECONDS = 10.0
+
+# The first words of the node's own commands and of the prompt's.
+_RESERVED = BUILTIN_COMMANDS | {"exit", "quit"}
 
 _log = logging.getLogger("thenodes.node")
 
@@ -110,7 +113,7 @@ class Node:
         self._embedded = dict(plugins or {})
         self._sinks = sinks
         self._transport = transport
-        self._host = PluginHost(self.events, self.counters)
+        self._host = PluginHost(self.events, self.counters, reserved=_RESERVED)
         self._stack = AsyncExitStack()
         self._running = False
         self._stop_requested = asyncio.Event()
@@ -343,10 +346,7 @@ class Node:
     def _add_commands(self) -> None:
         add_builtin_commands(self.commands, self)
         for shell in self._host.shells():
-            try:
-                self.commands.add_shell(shell)
-            except ValueError as error:
-                self._emit("prefix_taken", f"{shell.plugin_id}: {error}", level=Level.WARNING)
+            self.commands.add_shell(shell)
 
     async def _listen(self) -> Listener:
         config = self.config

@@ -260,7 +260,7 @@ async def test_presets_come_in_the_order_of_the_ids(host: PluginHost) -> None:
         }
     )
 
-    assert host.config_defaults() == [ConfigDefaults(port=1), ConfigDefaults(port=2)]
+    assert host.config_defaults(lambda presets: None) == [ConfigDefaults(port=1), ConfigDefaults(port=2)]
 
 
 async def test_a_plugin_that_raises_when_asked_for_presets_harms_no_other(
@@ -268,7 +268,7 @@ async def test_a_plugin_that_raises_when_asked_for_presets_harms_no_other(
 ) -> None:
     host.load_embedded({"a": BadDefaults(), "b": Keeper(defaults=ConfigDefaults(port=2))})
 
-    assert host.config_defaults() == [ConfigDefaults(port=2)]
+    assert host.config_defaults(lambda presets: None) == [ConfigDefaults(port=2)]
     await settle()
     assert "early_config_defaults raised SystemExit" in details(events, "fault")[0]
 

@@ -112,7 +112,8 @@ def parse_manifest(text: str, *, source: str = MANIFEST_NAME) -> Manifest:
     try:
         table: Mapping[str, object] = tomllib.loads(text)
         return msgspec.convert(table, Manifest)
-    except tomllib.TOMLDecodeError as error:
-        raise ManifestError(f"{source}: not TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise ManifestError(f"{source}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # What tomllib raises for a number of 5000 digits, or for endless nesting.
+        raise ManifestError(f"{source}: not TOML: {error}") from error

@@ -9,7 +9,10 @@ from ..errors import CommandError
 from .commands import Command, CommandTable, Reply
 from .status import NodeStatus, render_peers, render_status
 
-__all__ = ["NodeView", "add_builtin_commands"]
+__all__ = ["BUILTIN_COMMANDS", "NodeView", "add_builtin_commands"]
+
+BUILTIN_COMMANDS = frozenset({"about", "help", "peers", "status", "version"})
+"""First words of the node's own commands, which no plugin may take."""
 
 
 class NodeView(Protocol):

@@ -177,6 +177,7 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> R
     """
     path = state_dir / CONTROL_SOCKET
     try:
+        path.lstat()
         target = path.readlink() if path.is_symlink() else path
         async with asyncio.timeout(timeout_seconds):
             reader, writer = await asyncio.open_unix_connection(str(target), limit=_ANSWER_BYTES)

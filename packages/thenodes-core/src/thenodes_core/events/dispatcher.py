@@ -114,7 +114,7 @@ class _Feed:
     async def _handle(self, event: Event) -> None:
         try:
             await self._sink.handle(event)
-        except Exception:
+        except (Exception, SystemExit):
             # A sink may be a plugin's: whatever it raises stays here.
             self._counters.add("event_sink_failures")
             _log.exception("event sink %s failed", type(self._sink).__name__)

@@ -29,7 +29,13 @@ _STABLE_SECONDS = 5.0
 # A peer that refuses for a reason that an operator has to mend is asked this seldom.
 _REFUSED_SECONDS = 10.0
 _FOR_OPERATORS = frozenset(
-    {CloseCode.REALM, CloseCode.IDENTITY, CloseCode.NODE_TYPE, CloseCode.VERSION}
+    {
+        CloseCode.REALM,
+        CloseCode.IDENTITY,
+        CloseCode.NODE_TYPE,
+        CloseCode.SELF,
+        CloseCode.VERSION,
+    }
 )
 
 
@@ -114,7 +120,7 @@ class Dialer:
             started = self._clock.monotonic()
             self._note("handshaking", "")
             served = await self._serve(link, Role.DIALER, self._established)
-            if served.ending.code == CloseCode.SELF:
+            if served.ending.code == CloseCode.SELF and not served.ending.by_peer:
                 self._note("self", "this is the node's own address")
                 return
             if served.peer and self._clock.monotonic() - started >= _STABLE_SECONDS:

@@ -175,7 +175,7 @@ class PeerManager:
             established: called once the peer is admitted.
         """
         if self._stopping:
-            link.abort()
+            await link.close(_STOPPING.code, _STOPPING.word)
             return Served(_STOPPING)
         handshake = Handshake(role, self.local, self._random_bytes(32))
         codec = self._codecs[link.subprotocol]

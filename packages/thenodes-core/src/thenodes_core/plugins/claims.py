@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "overlap"]
 
 T = TypeVar("T")
 
@@ -45,3 +45,9 @@ class Claims(Generic[T]):
             return self._exact[kind]
         matching = [prefix for prefix in self._prefixes if kind.startswith(prefix)]
         return self._prefixes[max(matching, key=len)] if matching else None
+
+
+def overlap(one: str, other: str) -> bool:
+    """True where some kind would be claimed by both."""
+    shorter, longer = sorted((one, other), key=len)
+    return one == other or (shorter.endswith(".*") and longer.startswith(shorter[:-1]))

@@ -186,6 +186,8 @@ class Context:
         task = self._spawn(work, name or f"plugin {self.plugin_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Cancelled before its first step, the work itself was never started.
+        task.add_done_callback(lambda _: work.close())
         return task
 
     def every(self, seconds: float, action: Callable[[], Awaitable[object]]) -> Task:

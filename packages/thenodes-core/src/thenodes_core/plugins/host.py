@@ -21,7 +21,9 @@ from thenodes_plugin_api import (
     PeerJoined,
     PeerLeft,
     Plugin,
+    PluginApiError,
     PluginEvent,
+    PluginRegistrarApi,
     PluginSection,
     PromptCommand,
     PromptSection,
@@ -32,7 +34,7 @@ from thenodes_plugin_api import (
 from ..errors import PluginLoadError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from .claims import Claims
+from .claims import Claims, overlap
 from .context import Context, Services
 from .loader import Loaded, load
 from .runtime import PluginRuntime, State
@@ -40,6 +42,7 @@ from .source import find_in_directory, find_installed, read_source
 
 __all__ = ["PluginHost", "PluginShell", "PluginStatus"]
 
+EMBEDDED = "embedded"
 _FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
 
 
@@ -82,9 +85,13 @@ class PluginHost:
     Args:
         events: told of loads, rejections and faults.
         counters: counts messages that nobody wants.
+        reserved: words that no plugin may have as its prompt prefix.
     """
 
-    def __init__(self, events: Dispatcher, counters: Counters) -> None:
+    def __init__(
+        self, events: Dispatcher, counters: Counters, *, reserved: Iterable[str] = ()
+    ) -> None:
+        self._reserved = frozenset(reserved)
         self._events = events
         self._counters = counters
         self._loaded: list[Loaded] = []
@@ -100,7 +107,14 @@ class PluginHost:
             PluginLoadError: an id is not valid, or given twice.
         """
         for plugin_id, plugin in sorted(plugins.items()):
-            self._add(Loaded(_embedded_manifest(plugin_id, plugin), plugin, "embedded"))
+            registered: list[Plugin] = []
+            try:
+                PluginRegistrarApi(registered.append).register_plugin(plugin)
+            except PluginApiError as error:
+                raise PluginLoadError(
+                    "TN-P061", f"embedded plugin {plugin_id!r}: {error}"
+                ) from error
+            self._add(Loaded(_embedded_manifest(plugin_id, plugin), plugin, EMBEDDED))
 
     def load_all(
         self, paths: Iterable[Path], directory: Path | None, installed: Iterable[str]
@@ -146,6 +160,7 @@ class PluginHost:
                     continue
                 if not isinstance(defaults, ConfigDefaults):
                     raise TypeError(f"expected ConfigDefaults, got {type(defaults).__name__}")
+                _check_advertised(defaults, loaded)
                 check(defaults)
             except (Exception, SystemExit, asyncio.CancelledError) as error:
                 self._emit(
@@ -261,6 +276,8 @@ class PluginHost:
 
     def _check_free(self, manifest: Manifest) -> None:
         prefix = manifest.prompt.prefix
+        if prefix in self._reserved:
+            raise PluginLoadError("TN-P030", f"the prompt prefix {prefix!r} is the node's own")
         for other in (loaded.manifest for loaded in self._loaded):
             if other.plugin.id == manifest.plugin.id:
                 raise PluginLoadError("TN-P030", f"the id {other.plugin.id!r} is taken")
@@ -269,7 +286,7 @@ class PluginHost:
                     "TN-P030", f"the prompt prefix {prefix!r} is taken by {other.plugin.id}"
                 )
             for claim in manifest.messages.handles:
-                if claim in other.messages.handles:
+                if any(overlap(claim, taken) for taken in other.messages.handles):
                     raise PluginLoadError(
                         "TN-P030", f"the message claim {claim!r} is taken by {other.plugin.id}"
                     )
@@ -291,6 +308,13 @@ class PluginHost:
 
     def _emit(self, plugin_id: str, action: str, detail: str, level: Level = Level.INFO) -> None:
         self._events.emit(PluginEvent(plugin=plugin_id, action=action, detail=detail, level=level))
+
+
+def _check_advertised(defaults: ConfigDefaults, loaded: Loaded) -> None:
+    declared = loaded.manifest.network.advertises
+    extra = [name for name in defaults.capabilities if name not in declared]
+    if extra and loaded.origin != EMBEDDED:
+        raise ValueError(f"capabilities {extra} are not in the manifest's [network] advertises")
 
 
 def _embedded_manifest(plugin_id: str, plugin: Plugin) -> Manifest:

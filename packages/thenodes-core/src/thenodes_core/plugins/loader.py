@@ -20,6 +20,9 @@ from .source import Source
 __all__ = ["Loaded", "load"]
 
 
+_CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A plugin that registered.
 
@@ -53,7 +56,7 @@ def load(source: Source) -> Loaded:
         register(api)
     except PluginApiError as error:
         raise PluginLoadError("TN-P061", f"registration refused: {error}") from error
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except _CONTAINED as error:
         raise PluginLoadError("TN-P060", _describe(error, "registration", source)) from error
     finally:
         api.close()
@@ -61,7 +64,12 @@ def load(source: Source) -> Loaded:
         raise PluginLoadError(
             "TN-P060", f"{function} registered {len(registered)} plugins, expected one"
         )
-    _check_agreement(registered[0], source.manifest)
+    try:
+        _check_agreement(registered[0], source.manifest)
+    except PluginLoadError:
+        raise
+    except _CONTAINED as error:
+        raise PluginLoadError("TN-P061", _describe(error, "its class", source)) from error
     return Loaded(source.manifest, registered[0], source.origin)
 
 
@@ -79,7 +87,7 @@ def _import(source: Source, module_name: str) -> ModuleType:
         if present is None:
             _import_package(top, source.package)
         return importlib.import_module(module_name)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
+    except _CONTAINED as error:
         for name in set(sys.modules) - before:
             if name == top or name.startswith(f"{top}."):
                 del sys.modules[name]

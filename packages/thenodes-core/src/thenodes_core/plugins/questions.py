@@ -39,8 +39,9 @@ class Questions:
     def drop(self, request_id: str) -> None:
         """Forget a question."""
         _, _, answer = self._open.pop(request_id, ("", "", None))
-        if answer is not None:
-            answer.cancel()
+        if answer is None or answer.cancel() or answer.cancelled():
+            return
+        answer.exception()  # Taken note of, where whoever asked has already failed otherwise.
 
     def answer(self, message: Message) -> bool:
         """Give an answer to whoever asked; False where nobody asked that peer."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from thenodes_plugin_api import (
     Level,
@@ -134,7 +134,7 @@ class PluginRuntime:
             self._ctx.open(
                 lambda work, name: tasks.create_task(self._contain(work), name=name), self._fault
             )
-            started = await self._hook("on_start", self.plugin.on_start(self._ctx))
+            started = await self._hook("on_start", lambda: self.plugin.on_start(self._ctx))
             self.state = State.RUNNING if started else State.FAILED
             self._started.set()
             if started:
@@ -165,23 +165,28 @@ class PluginRuntime:
         """
         if self.state is not State.RUNNING:
             raise CommandFailed(f"plugin {self.plugin_id} is {self.state}")
+        self._prompts_waiting += 1
         try:
-            self._prompts_waiting += 1
-            async with timeout(self._clock, _PROMPT_SECONDS), self._one_hook_at_a_time:
-                answer = await self.plugin.on_prompt(line, self._ctx)
-            if not isinstance(answer, str | None):
-                raise TypeError(f"expected str or None, got {type(answer).__name__}")
-            return answer
+            async with timeout(self._clock, _PROMPT_SECONDS):
+                return await self._ask(line)
         except TimeoutError as error:
             raise CommandFailed(
                 f"plugin {self.plugin_id} did not answer within {_PROMPT_SECONDS:g} s"
             ) from error
-        except _CONTAINED as error:
-            _raise_if_ours(error)
-            self._fault("on_prompt", error)
-            raise CommandFailed(f"plugin {self.plugin_id} failed: {_name(error)}") from error
         finally:
             self._prompts_waiting -= 1
+
+    async def _ask(self, line: str) -> str | None:
+        async with self._one_hook_at_a_time:
+            try:
+                answer = await self.plugin.on_prompt(line, self._ctx)
+                if not isinstance(answer, str | None):
+                    raise TypeError(f"expected str or None, got {type(answer).__name__}")
+                return answer
+            except _CONTAINED as error:
+                _raise_if_ours(error)
+                self._fault("on_prompt", error)
+                raise CommandFailed(f"plugin {self.plugin_id} failed: {_name(error)}") from error
 
     async def _serve_inbox(self) -> None:
         inbox = self._inbox
@@ -223,14 +228,14 @@ class PluginRuntime:
     async def _last_hook(self) -> None:
         try:
             async with timeout(self._clock, _STOP_SECONDS):
-                await self._hook("on_stop", self.plugin.on_stop(self._ctx))
+                await self._hook("on_stop", lambda: self.plugin.on_stop(self._ctx))
         except TimeoutError:
             self._report("slow_stop", f"on_stop has not returned within {_STOP_SECONDS:g} s")
 
-    async def _hook(self, name: str, work: Awaitable[None]) -> bool:
+    async def _hook(self, name: str, call: Callable[[], Awaitable[None]]) -> bool:
         try:
             async with self._one_hook_at_a_time:
-                await work
+                await call()
         except _CONTAINED as error:
             _raise_if_ours(error)
             self._fault(name, error)

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -92,7 +93,7 @@ def _parse(path: Path, content: bytes) -> PrivateKey:
     way_out = "Restore it from a backup, or move it away to get a new key (and a new node id)."
     try:
         key = serialization.load_pem_private_key(content, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise StateDirError(f"{path}: not an unencrypted PEM private key. {way_out}") from error
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
