@@ -260,7 +260,10 @@ async def test_presets_come_in_the_order_of_the_ids(host: PluginHost) -> None:
         }
     )
 
-    assert host.config_defaults(lambda presets: None) == [ConfigDefaults(port=1), ConfigDefaults(port=2)]
+    assert host.config_defaults(lambda presets: None) == [
+        ConfigDefaults(port=1),
+        ConfigDefaults(port=2),
+    ]
 
 
 async def test_a_plugin_that_raises_when_asked_for_presets_harms_no_other(
