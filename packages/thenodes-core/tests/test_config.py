@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from thenodes_core.config import (
     Config,
     EncryptionTable,
     NodeTable,
+    RealmTable,
     given_keys,
     is_loopback,
     load_config,
@@ -315,3 +317,27 @@ def test_tls_is_refused_as_long_as_it_is_not_built() -> None:
 def test_a_bootstrap_address_that_cannot_be_dialled_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="bootstrap_nodes"):
         validate(Config(bootstrap_nodes=(address,)))
+
+
+@pytest.mark.parametrize(
+    "text", ["port = " + "[" * 50_000, "port = " + "9" * 5000], ids=["nested", "digits"]
+)
+def test_a_file_that_the_toml_reader_cannot_stomach_is_told(write: Write, text: str) -> None:
+    path = write(text)
+
+    assert problem(path).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m", "a\n", "a\u202eb", "x" * 129])
+def test_a_realm_whose_name_cannot_be_shown_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"realm\.name: expected at most 128 printable"):
+        validate(Config(realm=RealmTable(name=name)))
+
+
+def test_a_date_in_the_table_of_a_plugin_stays_a_date(write: Write) -> None:
+    loaded = load_config(write("[plugin.my]\nday = 2024-05-01\n"))
+
+    config = with_defaults(*loaded, [ConfigDefaults(port=1)])
+
+    assert config.plugin == {"my": {"day": datetime.date(2024, 5, 1)}}
+    assert config.port == 1

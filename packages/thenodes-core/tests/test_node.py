@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -37,6 +38,7 @@ from thenodes_plugin_api import (
     Plugin,
     PluginContext,
     PluginEvent,
+    RealmDefaults,
     SystemEvent,
 )
 
@@ -467,3 +469,98 @@ async def test_an_address_of_a_session_is_remembered(town: Town) -> None:
     first, second = await town.pair(Echo(), Echo())
 
     assert [record.addr for record in await second.known.all()] == [first.address]
+
+
+BAD_PRESETS = [
+    ConfigDefaults(port=1, bootstrap_nodes_extend=("not an address",)),
+    ConfigDefaults(port=1, bootstrap_nodes_extend=(5,)),  # type: ignore[arg-type]
+    ConfigDefaults(port=1, app_name=5),  # type: ignore[arg-type]
+    ConfigDefaults(port="1"),  # type: ignore[arg-type]
+    ConfigDefaults(port=1, bootstrap_nodes=5),  # type: ignore[arg-type]
+    ConfigDefaults(port=1, capabilities=("c" * 65,)),
+    ConfigDefaults(port=1, capabilities=tuple(f"c/{number}" for number in range(65))),
+    ConfigDefaults(port=1, realm=RealmDefaults(name="a\x1b[31m")),
+]
+
+
+@pytest.mark.parametrize("bad", BAD_PRESETS, ids=lambda bad: str(bad)[15:60])
+async def test_presets_that_cannot_be_used_are_left_out_and_others_apply(
+    town: Town, bad: ConfigDefaults
+) -> None:
+    good = ConfigDefaults(port=1234, bootstrap_nodes_extend=("b:1",), capabilities=("good/1",))
+    sink = Sink()
+
+    node = await town.start(
+        config=Config(), plugins={"a": Plain(bad), "b": Plain(good)}, sinks=(sink,)
+    )
+    other = await town.start(node.address)
+    peer = await other.wait_for(node.id)
+    await settle()
+
+    assert node.address == "127.0.0.1:1234"
+    assert (node.config.app_name, node.config.bootstrap_nodes) == (None, ("b:1",))
+    assert peer.capabilities == ("good/1",)
+    assert [p.state for p in node.status().plugins] == ["running", "running"]
+    assert len(sink.details("fault")) == 1
+
+
+class Stubborn(Plugin):
+    """Does not let itself be cancelled until the test lets it go."""
+
+    abi = 1
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.let_go = asyncio.Event()
+        self.held = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def _hold(self) -> None:
+        self.held.set()
+        while not self.let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.let_go.wait()
+        self.ended.set()
+
+    async def on_start(self, ctx: PluginContext) -> None:
+        if self.where == "spawn":
+            ctx.spawn(self._hold())
+        elif self.where == "start":
+            await self._hold()
+
+    async def on_message(self, message: Message, ctx: PluginContext) -> None:
+        await self._hold()
+
+    async def on_stop(self, ctx: PluginContext) -> None:
+        if self.where == "stop":
+            await self._hold()
+
+
+@pytest.mark.parametrize("where", ["spawn", "message", "stop", "start"])
+async def test_a_plugin_that_swallows_cancellation_does_not_hold_up_the_stop(where: str) -> None:
+    stubborn, well = Stubborn(where), Echo()
+    network = MemoryNetwork()
+    async with Node(Config(port=0), transport=network) as other:
+        node = Node(
+            Config(port=0, bootstrap_nodes=(other.address,)),
+            transport=network,
+            plugins={"stubborn": stubborn, "well": well},
+        )
+        entering = asyncio.ensure_future(node.__aenter__())
+        await asyncio.wait_for(entering, 8)
+        await node.wait_for(other.id)
+        if where == "message":
+            await other.send(node.id, Extension("stubborn.x"))
+        if where != "stop":
+            await asyncio.wait_for(stubborn.held.wait(), 5)
+
+        leaving = asyncio.ensure_future(node.__aexit__(None, None, None))
+        done, _ = await asyncio.wait([leaving], timeout=3)
+        stubborn.let_go.set()
+        await asyncio.wait([leaving], timeout=5)
+        await asyncio.wait_for(stubborn.ended.wait(), 5)
+        await settle()
+
+    assert done == {leaving}
+    assert leaving.exception() is None
+    assert well.life[-1] == "stop"

@@ -127,3 +127,11 @@ def test_a_capability_too_short_or_long_is_refused(capability: str) -> None:
 def test_what_is_not_toml_is_refused_under_the_files_name() -> None:
     with pytest.raises(ManifestError, match=r"^/plugins/my\.toml: not TOML"):
         parse_manifest("manifest = ", source="/plugins/my.toml")
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 50_000, "9" * 5000, "-" + "9" * 5000], ids=["nested", "digits", "negative"]
+)
+def test_what_the_toml_reader_cannot_stomach_is_refused(value: str) -> None:
+    with pytest.raises(ManifestError):
+        parse_manifest(f"{LEAST}[config]\ndefaults = {{ a = {value} }}\n")

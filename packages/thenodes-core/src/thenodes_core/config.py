@@ -34,6 +34,8 @@ __all__ = [
     "with_defaults",
 ]
 
+_WORD_CHARACTERS = 64
+
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -246,8 +248,10 @@ def validate(config: Config) -> None:
         ("node.node_type", config.node.node_type),
         ("app_name", config.app_name or ""),
     ):
-        if not text.isprintable() or len(text) > 128:
-            raise ConfigError(f"{key}: expected at most 128 printable characters, got {text!r}")
+        if not text.isprintable() or len(text) > _WORD_CHARACTERS:
+            raise ConfigError(
+                f"{key}: expected at most {_WORD_CHARACTERS} printable characters, got {text!r}"
+            )
     for address in config.bootstrap_nodes:
         try:
             parse_address(address)

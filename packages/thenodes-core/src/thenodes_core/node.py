@@ -124,14 +124,14 @@ class Node:
         self._fingerprint = ""
         self._started_at = 0.0
         self._listener: Listener | None = None
-        self._peers: PeerManager
+        self._peers: PeerManager | None = None
         self._state: StateDir
         self._tasks: asyncio.TaskGroup
 
     @property
     def id(self) -> str:
         """This node's id, once started."""
-        return self._peers.local.node_id
+        return self.peers.local.node_id
 
     @property
     def state_dir(self) -> Path | None:
@@ -141,7 +141,7 @@ class Node:
     @property
     def realm(self) -> Realm:
         """This node's realm, once started."""
-        return self._peers.local.realm
+        return self.peers.local.realm
 
     @property
     def address(self) -> str:
@@ -163,21 +163,23 @@ class Node:
     @property
     def peers(self) -> PeerManager:
         """The connected peers, once started."""
+        if self._peers is None:
+            raise StartError("the node is not started: use it inside `async with`")
         return self._peers
 
     async def send(
         self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
     ) -> None:
         """Queue a message for a connected peer; see `PeerManager.send`."""
-        await self._peers.send(to, body, payload, timeout_seconds=timeout_seconds)
+        await self.peers.send(to, body, payload, timeout_seconds=timeout_seconds)
 
     def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer; see `PeerManager.broadcast`."""
-        return self._peers.broadcast(body, payload)
+        return self.peers.broadcast(body, payload)
 
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until that peer is connected."""
-        return await self._peers.wait_for(node_id)
+        return await self.peers.wait_for(node_id)
 
     def stop(self) -> None:
         """Ask whoever runs the node to leave its context; see `wait_stopped`."""
@@ -203,7 +205,7 @@ class Node:
             pid=os.getpid(),
             started_at=self._started_at,
             uptime_seconds=now - self._started_at,
-            peers=self._peers.all(),
+            peers=self.peers.all(),
             dialling=[DialStatus(*structs.astuple(d.attempt)) for d in self._dialers],
             plugins=[
                 PluginLine(p.id, p.version, p.state, p.source, p.detail)
@@ -220,6 +222,8 @@ class Node:
             StartError: state directory or port cannot be used.
             PluginLoadError: an embedded plugin's id is not valid or taken.
         """
+        if self._peers is not None:
+            raise StartError("a node runs once: make another one")
         stack = AsyncExitStack()
         try:
             await stack.enter_async_context(self.events)
@@ -257,7 +261,7 @@ class Node:
         # Pushed one by one: each part is ended even where the end of another fails.
         self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
         stack.callback(self._stop_dialling)
-        stack.push_async_callback(self._peers.close)
+        stack.push_async_callback(self.peers.close)
         stack.push_async_callback(self._stop_plugins)
         # Not in the TaskGroup: a plugin that does not end must not hold up the stop.
         self._plugin_tasks = {
@@ -334,7 +338,7 @@ class Node:
             node_id=self.id,
             realm=self.realm,
             clock=self.clock,
-            network=self._peers,
+            network=self.peers,
             peer_store=self.known,
             events=self.events,
             questions=Questions(os.urandom),
@@ -357,7 +361,7 @@ class Node:
         self._listener = await transport.listen(
             config.host, config.port, self._accept, self._report_stray
         )
-        self._peers.announce(self.address)
+        self.peers.announce(self.address)
         return self._listener
 
     def _dial(self) -> None:
@@ -375,8 +379,8 @@ class Node:
         return Dialer(
             address,
             self._transport,
-            self._peers.serve,
-            self._peers.wait_gone,
+            self.peers.serve,
+            self.peers.wait_gone,
             self.known,
             self.events,
             self.counters,
@@ -385,7 +389,7 @@ class Node:
         )
 
     async def _accept(self, link: Link) -> None:
-        await self._supervise(self._peers.serve(link, Role.ACCEPTOR))
+        await self._supervise(self.peers.serve(link, Role.ACCEPTOR))
 
     async def _keep_dialling(self, dialer: Dialer) -> None:
         while not await self._supervise(dialer.run()):

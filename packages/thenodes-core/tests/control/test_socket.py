@@ -237,3 +237,44 @@ async def test_a_socket_that_cannot_be_made_is_an_error_of_the_state_directory(
 ) -> None:
     with pytest.raises(StateDirError, match="no control socket"):
         await ControlSocket(tmp_path / "none" / CONTROL_SOCKET, table).__aenter__()
+
+
+async def test_a_folder_in_the_sockets_place_is_an_error_of_the_state_directory(
+    tmp_path: Path, table: CommandTable
+) -> None:
+    (tmp_path / CONTROL_SOCKET).mkdir()
+
+    with pytest.raises(StateDirError, match=CONTROL_SOCKET):
+        await ControlSocket(tmp_path / CONTROL_SOCKET, table).__aenter__()
+
+
+async def test_the_short_folder_that_a_killed_node_left_is_removed_at_the_next_start(
+    tmp_path: Path, table: CommandTable
+) -> None:
+    long = tmp_path / ("x" * 100) / ("y" * 100)
+    long.mkdir(parents=True)
+    left = tmp_path / "thenodes-socket-killed"
+    left.mkdir()
+    (left / CONTROL_SOCKET).write_text("")
+    (long / CONTROL_SOCKET).symlink_to(left / CONTROL_SOCKET)
+
+    async with ControlSocket(long / CONTROL_SOCKET, table):
+        answer = await ask(long, "echo a")
+
+    assert answer.text == "a"
+    assert not left.exists()
+
+
+async def test_a_folder_that_is_no_sockets_is_not_removed(
+    tmp_path: Path, table: CommandTable
+) -> None:
+    state, precious = tmp_path / "state", tmp_path / "precious"
+    state.mkdir()
+    precious.mkdir()
+    (precious / "file").write_text("")
+    (state / CONTROL_SOCKET).symlink_to(precious / CONTROL_SOCKET)
+
+    async with ControlSocket(state / CONTROL_SOCKET, table):
+        pass
+
+    assert (precious / "file").exists()

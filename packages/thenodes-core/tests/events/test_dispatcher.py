@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from thenodes_core.clock import settle
 from thenodes_core.events.counters import Counters
@@ -191,3 +192,52 @@ async def test_an_event_after_the_end_goes_nowhere() -> None:
     await settle()
 
     assert sink.events == []
+
+
+class Exiting(Fast):
+    """Raises SystemExit at every event, after noting it."""
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        raise SystemExit(3)
+
+
+async def test_a_sink_that_exits_ends_nothing_but_its_own_turn() -> None:
+    counters = Counters()
+    sink, fast = Exiting(), Fast()
+    async with Dispatcher(counters) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.add_sink(fast)
+        dispatcher.emit(event(0))
+        dispatcher.emit(event(1))
+
+    assert (sink.actions, fast.actions) == (["0", "1"], ["0", "1"])
+    assert counters.get("event_sink_failures") == 2
+
+
+class Stubborn(Fast):
+    """Does not let itself be cancelled until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def handle(self, event: Event) -> None:
+        while not self.go_on.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.go_on.wait()
+
+
+async def test_a_sink_that_swallows_cancellation_does_not_hold_up_the_end() -> None:
+    sink = Stubborn()
+    dispatcher = Dispatcher(Counters(), flush_seconds=0.01)
+    dispatcher.add_sink(sink)
+    dispatcher.emit(event(0))
+    await settle()
+
+    ending = asyncio.ensure_future(dispatcher.__aexit__(None, None, None))
+    done, _ = await asyncio.wait([ending], timeout=2)
+    sink.go_on.set()
+    await settle()
+
+    assert done == {ending}

@@ -345,3 +345,42 @@ async def test_the_attempt_tells_why_there_is_no_session(bench: Bench) -> None:
     attempt = bench.dialer.attempt
     assert (attempt.address, attempt.state) == (ADDRESS, "waiting")
     assert "connection refused" in attempt.error
+
+
+async def test_a_peer_that_calls_itself_this_node_is_dialled_again(bench: Bench) -> None:
+    await bench.peer_is_up()
+    told = Served(Ending(code=CloseCode.SELF, detail="it is you", by_peer=True), "b")
+    bench.outcomes = [(0.0, told), (1e9, session(CloseCode.NORMAL))]
+    await bench.start()
+
+    await bench.clock.advance(20.0)
+
+    assert len(bench.dialled_at) == 2
+    assert bench.dialer.attempt.state == "connected"
+
+
+async def test_a_peer_that_was_restarting_is_connected_again(bench: Bench) -> None:
+    await bench.peer_is_up()
+    bench.outcomes = [
+        (60.0, session(CloseCode.RESTARTING, retry_after=1.0)),
+        (0.0, ended(CloseCode.RESTARTING, retry_after=1.0)),
+        (1e9, session(CloseCode.NORMAL)),
+    ]
+    await bench.start()
+
+    await bench.clock.advance(70.0)
+
+    assert len(bench.dialled_at) == 3
+    assert (bench.dialer.attempt.state, bench.reports) == ("connected", [])
+
+
+async def test_a_peer_is_believed_that_it_is_away_for_an_hour_at_most(bench: Bench) -> None:
+    await bench.peer_is_up()
+    bench.outcomes = [(0.0, ended(CloseCode.OVERLOADED, retry_after=1e12))] * 2
+    await bench.start()
+
+    await bench.clock.advance(3599.0)
+    early = len(bench.dialled_at)
+    await bench.clock.advance(1.0)
+
+    assert (early, bench.waits) == (1, [3600.0])

@@ -11,6 +11,7 @@ import pytest
 from thenodes_core.clock import ManualClock, settle
 from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
+from thenodes_core.errors import LinkClosed
 from thenodes_core.limits import Limits
 from thenodes_core.peers.manager import PeerManager, Served
 from thenodes_core.protocol.close import CloseCode
@@ -28,6 +29,8 @@ from thenodes_plugin_api import (
     NotConnected,
     OutboxFull,
     Payload,
+    PayloadError,
+    PayloadForm,
     PayloadTooLarge,
     PeerJoined,
     PeerLeft,
@@ -526,3 +529,80 @@ async def test_every_hello_says_where_the_node_listens_once_that_is_known(
     await settle()
 
     assert [peer.listen_addr for peer in other.manager.all()] == ["127.0.0.1:7"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        Payload(PayloadForm.JSON, b'1},"msg_type":{"DISCONNECT":{}},"x":{"y":1'),
+        Payload(PayloadForm.TEXT, b"\xff"),
+    ],
+    ids=["JSON", "text"],
+)
+async def test_a_broadcast_that_one_encoding_refuses_is_queued_for_nobody(
+    make_side: MakeSide, payload: Payload
+) -> None:
+    hub, binary, speaks_json = make_side("hub"), make_side("a"), make_side("b")
+    await hub.listen()
+    await binary.dial(hub)
+    hub.network.subprotocol = "thenodes.v1.json"
+    await speaks_json.dial(hub)
+    await settle()
+
+    with pytest.raises(PayloadError):
+        hub.manager.broadcast(Extension("my.x"), payload)
+    await settle()
+
+    assert (binary.messages, speaks_json.messages) == ([], [])
+    assert len(hub.peers) == 2
+
+
+async def test_closing_waits_no_longer_than_allowed_for_a_peer_that_never_reads(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    network = MemoryNetwork(clock=clock, queue_messages=1, delay_seconds=0.001)
+    one, other = make_side("a", on=network), make_side("b", on=network)
+    await other.listen()
+    await one.dial(other)
+    await clock.advance(1.0)
+    network.delay_seconds = 1e9
+    for _ in range(20):
+        one.manager.broadcast(Text("x"))
+        await settle(5)
+
+    closing = asyncio.ensure_future(one.manager.close())
+    await clock.advance(LIMITS.close_seconds)
+    await asyncio.wait_for(closing, 5)
+
+    assert (one.peers, one.open_sessions) == ([], 0)
+
+
+async def test_closing_cuts_many_peers_that_never_complete_their_handshake(
+    make_side: MakeSide, clock: ManualClock, network: MemoryNetwork
+) -> None:
+    one = make_side("a")
+    await one.listen()
+    silent = [await network.dial(f"ws://127.0.0.1:{one.port}") for _ in range(5)]
+    await settle()
+    before = one.open_sessions
+
+    closing = asyncio.ensure_future(one.manager.close())
+    await clock.advance(LIMITS.close_seconds)
+    await asyncio.wait_for(closing, 5)
+
+    assert (before, one.open_sessions) == (5, 0)
+    assert len(silent) == 5
+
+
+async def test_a_link_that_comes_while_the_manager_is_stopping_is_told_to_come_back(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    one = make_side("a")
+    await one.listen()
+    await one.manager.close()
+    link = await network.dial(f"ws://127.0.0.1:{one.port}")
+
+    with pytest.raises(LinkClosed) as caught:
+        await asyncio.wait_for(link.receive(), 5)
+
+    assert (caught.value.code, caught.value.by_peer) == (CloseCode.RESTARTING, True)

@@ -12,6 +12,7 @@ import pytest
 from thenodes_core.clock import ManualClock, settle
 from thenodes_core.errors import PluginLoadError
 from thenodes_core.events.counters import Counters
+from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.plugins.context import Services
 from thenodes_core.plugins.host import PluginHost
 from thenodes_core.plugins.runtime import PluginRuntime
@@ -489,3 +490,101 @@ async def test_stopping_stops_every_plugin(host: PluginHost, begin: Begin) -> No
     await settle()
 
     assert states(host) == [("one", "stopped"), ("other", "stopped")]
+
+
+async def test_a_word_of_the_node_is_no_prefix_of_a_plugin(
+    dispatcher: Dispatcher, counters: Counters, write_plugin: WritePlugin
+) -> None:
+    host = PluginHost(dispatcher, counters, reserved=("status",))
+
+    load(
+        host,
+        write_plugin(
+            "bad", extra='[prompt]\nprefix = "status"', body='abi = 1\nprompt_prefix = "status"'
+        ),
+        write_plugin("good"),
+    )
+
+    assert states(host) == [("good", "loaded"), ("bad", "rejected")]
+    assert host.status()[-1].detail == "TN-P030: the prompt prefix 'status' is the node's own"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("kv.*", "kv.put"), ("kv.put", "kv.*"), ("kv.*", "kv.deep.*"), ("kv.deep.*", "kv.*")],
+)
+async def test_claims_that_overlap_are_refused_to_the_second(
+    host: PluginHost, write_plugin: WritePlugin, first: str, second: str
+) -> None:
+    load(
+        host,
+        write_plugin("a", extra=f'[messages]\nhandles = ["{first}"]'),
+        write_plugin("b", extra=f'[messages]\nhandles = ["{second}"]'),
+    )
+
+    assert states(host) == [("a", "loaded"), ("b", "rejected")]
+    assert host.status()[-1].detail == f"TN-P030: the message claim '{second}' is taken by a"
+
+
+async def test_claims_that_only_look_alike_are_both_taken(
+    host: PluginHost, write_plugin: WritePlugin
+) -> None:
+    load(
+        host,
+        write_plugin("a", extra='[messages]\nhandles = ["kv.*"]'),
+        write_plugin("b", extra='[messages]\nhandles = ["kvs.*", "kv"]'),
+    )
+
+    assert states(host) == [("a", "loaded"), ("b", "loaded")]
+
+
+class WithoutAbi(Plugin):
+    """Names no ABI."""
+
+
+class OfTheFuture(Plugin):
+    abi = 99
+
+
+@pytest.mark.parametrize("plugin", [WithoutAbi(), OfTheFuture()], ids=["none", "99"])
+async def test_an_embedded_plugin_of_no_known_abi_is_refused(
+    host: PluginHost, plugin: Plugin
+) -> None:
+    with pytest.raises(PluginLoadError, match="TN-P061: embedded plugin 'my'"):
+        host.load_embedded({"my": plugin})
+
+
+async def test_a_plugin_advertises_only_what_its_manifest_says(
+    host: PluginHost, write_plugin: WritePlugin, events: list[Event]
+) -> None:
+    preset = (
+        "abi = 1\ndef early_config_defaults(self):\n"
+        '    return ConfigDefaults(port=7, capabilities=("{}",))'
+    )
+    advertises = '[network]\nadvertises = ["good/1"]'
+    load(
+        host,
+        write_plugin("bad", extra=advertises, body=preset.format("more/1")),
+        write_plugin("good", extra=advertises, body=preset.format("good/1")),
+    )
+
+    presets = host.config_defaults(lambda presets: None)
+    await settle()
+
+    assert presets == [ConfigDefaults(port=7, capabilities=("good/1",))]
+    (fault,) = details(events, "fault")
+    assert "['more/1'] are not in the manifest" in fault
+
+
+@pytest.mark.parametrize("answer", ["5", "'x'", "{'port': 1}", "ConfigDefaults"])
+async def test_presets_of_another_type_are_reported_and_left_out(
+    host: PluginHost, write_plugin: WritePlugin, events: list[Event], answer: str
+) -> None:
+    body = f"abi = 1\ndef early_config_defaults(self):\n    return {answer}"
+    load(host, write_plugin("bad", body=body))
+
+    presets = host.config_defaults(lambda presets: None)
+    await settle()
+
+    assert presets == []
+    assert "expected ConfigDefaults" in details(events, "fault")[0]

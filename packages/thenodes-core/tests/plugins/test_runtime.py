@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from thenodes_core.clock import ManualClock, settle
-from thenodes_core.errors import CommandError
+from thenodes_core.errors import CommandError, CommandFailed
 from thenodes_core.events.counters import Counters
 from thenodes_core.plugins.runtime import PluginRuntime, State
 from thenodes_plugin_api import (
@@ -16,6 +16,7 @@ from thenodes_plugin_api import (
     Event,
     Level,
     Message,
+    NotConnected,
     Payload,
     PayloadError,
     PeerInfo,
@@ -80,7 +81,7 @@ def reports(events: list[Event], action: str) -> list[PluginEvent]:
     return [e for e in events if isinstance(e, PluginEvent) and e.action == action]
 
 
-RAISED = [RuntimeError("no"), SystemExit(3), KeyError("x")]
+RAISED = [RuntimeError("no"), SystemExit(3), KeyError("x"), asyncio.CancelledError("other")]
 
 
 async def test_a_plugin_is_started_before_it_gets_anything(start: Start) -> None:
@@ -484,3 +485,90 @@ async def test_an_event_has_the_plugins_id_and_the_errors_text(
 
     fault = reports(events, "fault")[0]
     assert (fault.plugin, fault.detail) == ("mine", "on_message raised RuntimeError: broken")
+
+
+class Clumsy(Plugin):
+    """Its `on_start` has the wrong signature."""
+
+    abi = 1
+
+    async def on_start(self) -> None:  # type: ignore[override]
+        raise AssertionError
+
+
+async def test_a_hook_of_the_wrong_signature_fails_that_plugin_alone(
+    start: Start, events: list[Event]
+) -> None:
+    plugin = Recorder()
+    clumsy, well = await start(Clumsy(), "clumsy"), await start(plugin, "well")
+
+    well.offer([text("1")])
+    await settle()
+
+    assert (clumsy.state, well.state) == (State.FAILED, State.RUNNING)
+    assert plugin.calls == ["start", "message 1"]
+    assert [(e.plugin, "TypeError" in e.detail) for e in reports(events, "fault")] == [
+        ("clumsy", True)
+    ]
+
+
+async def test_a_plugin_that_failed_collects_no_messages(start: Start, counters: Counters) -> None:
+    runtime = await start(Recorder({"start": RuntimeError()}))
+
+    for _ in range(2):
+        assert runtime.offer([text("x", 1024)] * MOST_ITEMS) is False
+
+    dropped = counters.get("messages_dropped", reason="plugin_not_running")
+    assert dropped == 2 * MOST_ITEMS
+
+
+async def test_a_plugin_that_cannot_send_its_answer_is_not_at_fault(
+    start: Start, events: list[Event], counters: Counters
+) -> None:
+    plugin = Recorder({"message": NotConnected("no session with b")})
+    runtime = await start(plugin)
+
+    runtime.offer([text("bad"), text("good")])
+    await settle()
+
+    assert plugin.calls == ["start", "message bad", "message good"]
+    assert (runtime.faults, reports(events, "fault")) == (0, [])
+    assert counters.get("messages_dropped", reason="not_sent") == 1
+
+
+class Silly(Plugin):
+    """Answers a prompt with a number."""
+
+    abi = 1
+
+    async def on_prompt(self, line: str, ctx: PluginContext) -> str | None:
+        return 5  # type: ignore[return-value]
+
+
+async def test_a_prompt_answered_with_no_text_has_failed(
+    start: Start, events: list[Event]
+) -> None:
+    runtime = await start(Silly())
+
+    with pytest.raises(CommandFailed, match="expected str or None, got int"):
+        await runtime.prompt("hello")
+    await settle()
+
+    assert len(reports(events, "fault")) == 1
+
+
+async def test_a_prompt_is_answered_between_the_messages_of_a_long_batch(start: Start) -> None:
+    plugin = Recorder()
+    plugin.waits.add("message")
+    runtime = await start(plugin)
+    runtime.offer([text("x")] * 50)
+    await settle()
+
+    prompt = asyncio.ensure_future(runtime.prompt("hello"))
+    await settle()
+    plugin.go_on["message"].set()
+    await prompt
+
+    assert plugin.calls.index("prompt hello") < 5
+    await settle()
+    assert plugin.calls.count("message x") == 50

@@ -398,3 +398,20 @@ def test_a_realms_code_is_compared_as_it_came() -> None:
     body = decode_one(envelope({"HELLO": {"node_id": "a"}}, realm=realm)).body
 
     assert body == Hello("a", realm=Realm("x", "MY HOME", "1"))
+
+
+def test_a_kind_of_extension_that_the_peer_would_refuse_is_not_sent() -> None:
+    with pytest.raises(PayloadTooLarge, match="beside its payload"):
+        CODEC.encode(Message(Extension("k" * 6000)))
+
+
+def test_a_kind_of_extension_over_the_limit_of_a_header_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="beside its payload"):
+        CODEC.decode(envelope({"EXTENSION": {"kind": "k" * 6000}}))
+
+
+def test_a_payload_that_would_forge_another_kind_is_not_sent() -> None:
+    forged = b'1},"msg_type":{"DISCONNECT":{}},"x":{"y":1'
+
+    with pytest.raises(PayloadError):
+        CODEC.encode(Message(Extension("k"), Payload(PayloadForm.JSON, forged)))

@@ -145,3 +145,16 @@ def test_a_folder_in_the_keys_place_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error_of_the_state_directory(tmp_path: Path) -> None:
     with pytest.raises(StateDirError, match="cannot write the node key"):
         load_or_create_identity(tmp_path / "none")
+
+
+def test_a_key_of_an_unknown_algorithm_is_refused(tmp_path: Path) -> None:
+    # PKCS8 whose algorithm is the identifier 1.2.3.4.5, which nobody implements.
+    algorithm = bytes.fromhex("300606042a030405")
+    der = bytes.fromhex("020100") + algorithm + bytes.fromhex("040400010203")
+    body = base64.b64encode(bytes([0x30, len(der)]) + der).decode()
+    path = tmp_path / IDENTITY_FILE
+    path.write_text(f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n")
+    path.chmod(0o600)
+
+    with pytest.raises(StateDirError, match=IDENTITY_FILE):
+        load_or_create_identity(tmp_path)

@@ -145,3 +145,30 @@ def test_a_file_in_a_subdirectorys_place_is_refused(tmp_path: Path) -> None:
 
     with StateDir(tmp_path) as state, pytest.raises(StateDirError, match="cannot be created"):
         state.subdirectory("plugins", "my")
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o1777])
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "state"
+    path.mkdir()
+    path.chmod(mode)
+
+    with pytest.raises(StateDirError, match="others can write") as caught:
+        StateDir(path).__enter__()
+
+    assert f"chmod go-w {path}" in str(caught.value)
+    assert list(path.iterdir()) == []
+
+
+def test_a_directory_that_others_can_read_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    path.mkdir()
+    path.chmod(0o755)
+
+    with StateDir(path):
+        pass
+
+
+def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateDirError, match="not a path"):
+        StateDir(tmp_path / "a\0b").__enter__()

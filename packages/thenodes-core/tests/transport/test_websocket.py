@@ -759,3 +759,79 @@ async def test_a_plaintext_server_is_not_fallen_back_to(start: Servers) -> None:
 async def test_plaintext_to_a_tls_server_is_a_dial_error(secure_port: int) -> None:
     with pytest.raises(DialError):
         await WebSocketTransport(LIMITS).dial(f"ws://127.0.0.1:{secure_port}")
+
+
+# What a peer may not do
+
+
+async def test_a_redirect_is_not_followed(start: Servers) -> None:
+    elsewhere = await start()
+    location = f"Location: {elsewhere.url}/\r\n".encode()
+
+    async with answering(b"HTTP/1.1 302 Found\r\n" + location + b"Content-Length: 0\r\n\r\n") as url:
+        with pytest.raises(DialError, match=f"^{url}: .*302"):
+            await WebSocketTransport(LIMITS).dial(url)
+
+    assert elsewhere.links.empty()
+
+
+@pytest.mark.parametrize(("subprotocol", "wrong"), [(BINARY, "text"), (JSON, b"binary")])
+async def test_a_message_of_the_wrong_type_ends_the_link(
+    start: Servers, subprotocol: str, wrong: str | bytes
+) -> None:
+    server = await start()
+
+    async with client(server.url, subprotocol) as connection:
+        link = await server.links.get()
+        await connection.send(wrong)
+        end = await asyncio.wait_for(closed(link), 5)
+
+        with pytest.raises(ConnectionClosed) as caught:
+            await connection.recv()
+
+    assert (end.code, end.by_peer) == (4000, False)
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (4000, "protocol")
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["close frame", "silence"])
+async def test_a_peer_that_keeps_the_connection_open_after_the_close_is_cut(
+    start: Servers, answers: bool
+) -> None:
+    server = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+    writer.write(UPGRADE)
+    await reader.readuntil(b"\r\n\r\n")
+    link = await server.links.get()
+
+    closing = asyncio.ensure_future(link.close(4009, "restarting"))
+    await reader.readexactly(2 + 2 + len("restarting"))
+    if answers:
+        writer.write(b"\x88\x82\x00\x00\x00\x00\x0f\xa9")
+    await asyncio.wait_for(closing, 2)
+
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+    await asyncio.wait_for(closed(link), 2)
+    await hang_up(writer)
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half"])
+async def test_closing_the_listener_cuts_who_has_not_finished_its_request(
+    start: Servers, said: bytes
+) -> None:
+    server = await start(limits=Limits(handshake_seconds=60.0, close_seconds=0.1))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+    writer.write(said)
+    # A second connection, served whole, shows that the first has been accepted.
+    near = await WebSocketTransport(LIMITS).dial(server.url)
+    far = await server.links.get()
+
+    await server.listener.close()
+
+    with contextlib.suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+    await near.send(b"still here")
+    assert await far.receive() == b"still here"
+    near.abort()
+    await hang_up(writer)

@@ -403,7 +403,7 @@ KINDS: tuple[type[Body], ...] = (
 """Every kind, in the order of its code."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message, as plugins get it.
 
     Attributes:
