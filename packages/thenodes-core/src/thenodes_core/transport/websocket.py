@@ -30,6 +30,8 @@ __all__ = ["WebSocketLink", "WebSocketTransport"]
 _OFFERED = [Subprotocol(name) for name in SUBPROTOCOLS]
 _JSON = _OFFERED[1]
 
+_NOT_HERE = "not an address of this machine"
+
 # The library reports on a logger of its own; what operators need to know becomes
 # an event, so its records would only say it twice.
 _silent = logging.Logger("thenodes.websockets", level=logging.CRITICAL + 1)
@@ -264,7 +266,10 @@ def _describe_listen(host: str, port: int, error: OSError) -> str:
         case errno.EACCES:
             why = "not permitted; ports below 1024 need privileges"
         case errno.EADDRNOTAVAIL:
-            why = "not an address of this machine"
+            why = _NOT_HERE
+        case None if "could not bind" in str(error):
+            # What newer versions of asyncio make of it.
+            why = _NOT_HERE
         case _:
             why = error.strerror or str(error)
     return f"cannot listen on {host}:{port}: {why}"
