@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -213,3 +217,172 @@ def test_sigterm_while_a_pipe_stays_open_ends_the_node(tmp_path: Path) -> None:
 
     process.communicate(timeout=5)
     assert process.returncode == 0
+
+
+def write_plugin(tmp_path: Path, body: str) -> Path:
+    """Write a plugin of the id and prefix `odd` with these lines in its class; returns its tree."""
+    package = tmp_path / "odd" / "odd_plugin"
+    package.mkdir(parents=True)
+    (package / "thenodes-plugin.toml").write_text(
+        'manifest = 1\n[plugin]\nid = "odd"\nversion = "1"\n'
+        'entry = "odd_plugin:register_plugin"\nabi = 1\n[prompt]\nprefix = "odd"\n'
+    )
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    (package / "__init__.py").write_text(
+        "import asyncio, time\nfrom thenodes_plugin_api import Plugin\n"
+        f"class Odd(Plugin):\n    abi = 1\n    prompt_prefix = 'odd'\n{lines}\n"
+        "def register_plugin(api):\n    api.register_plugin(Odd())\n"
+    )
+    return tmp_path / "odd"
+
+
+@contextmanager
+def shell(script: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `thenodes` through a shell: `"$@"` in the script stands for it."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", script, "sh", *THENODES, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_plugin_command_that_fails_is_no_usage_error(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    plugin = write_plugin(tmp_path, "async def on_prompt(self, line, ctx):\n    1 / 0")
+    node = start_node("only", "--plugin", str(plugin))
+
+    code, error = fails("exec", "--state-dir", str(node.state_dir), "odd", "x")
+
+    assert code == 1
+    assert error.startswith("error: plugin odd failed: ZeroDivisionError")
+    assert fails("exec", "--state-dir", str(node.state_dir), "peers", "x")[0] == 2
+
+
+def test_a_prompt_without_an_input_is_a_clear_error(tmp_path: Path) -> None:
+    words = ("run", "--prompt", "--port", "0", "--state-dir", str(tmp_path / "state"))
+
+    with shell('exec "$@" <&-', *words) as process:
+        _, errors = process.communicate(timeout=15)
+
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == (
+        "error: --prompt needs an input, and standard input is closed"
+    )
+
+
+def test_a_node_without_stderr_runs_all_the_same(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    with shell('exec "$@" 2>&-', "run", "--port", "0", "--state-dir", str(state)) as process:
+        wait_until((state / "control.sock").exists, "the node to start")
+        thenodes("status", "--state-dir", str(state))
+        process.terminate()
+        process.communicate(timeout=15)
+
+    assert process.returncode == 0
+
+
+def test_a_node_goes_on_where_nobody_reads_its_log_any_more(start_node: StartNode) -> None:
+    first = start_node("first", "--plugin", str(KVSTORE))
+    second = start_node(
+        "second", "--plugin", str(KVSTORE), "--bootstrap", first.status()["listening"]
+    )
+    wait_until(first.peers, "the nodes to connect")
+    assert first.process.stderr is not None
+    first.process.stderr.close()
+
+    for number in range(3):
+        second.exec("kvstore", "put", f"key{number}", "value")
+    wait_until(lambda: first.exec("kvstore", "get", "key2") == "key2 = value", "the last put")
+
+    assert first.status()["counters"].get("plugin_faults.kvstore", 0) == 0
+    first.process.terminate()
+    assert first.process.wait(timeout=15) == 0
+
+
+def test_the_home_directory_is_found_however_the_state_directory_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    with shell('exec "$@"', "run", "--port", "0", "--state-dir=~/x") as process:
+        wait_until((tmp_path / "x" / "control.sock").exists, "the node to start")
+        status = json.loads(thenodes("status", "--state-dir=~/x", "--json").stdout)
+
+    assert status["pid"] == process.pid
+    assert not (tmp_path / "~").exists()
+
+
+def test_json_holds_nothing_that_a_terminal_obeys(start_node: StartNode) -> None:
+    node = start_node("only", "--plugin", str(KVSTORE))
+    command = ("exec", "--state-dir", str(node.state_dir))
+    thenodes(*command, "kvstore", "put", "key", "a\u009bb\u202ec")
+
+    output = thenodes(*command, "--json", "kvstore", "get", "key").stdout
+
+    assert "a\\u009bb\\u202ec" in output
+    assert json.loads(output) == {"answer": "key = a\u009bb\u202ec"}
+
+
+def test_a_value_that_the_output_cannot_show_does_not_end_the_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    run = ("run", "--prompt", "--port", "0", "--plugin", str(KVSTORE))
+    lines = "kvstore put key \N{BALLOON}\nkvstore get key\nversion\nquit\ny\n"
+
+    done = thenodes(*run, "--state-dir", str(tmp_path / "state"), stdin=lines)
+
+    answers = done.stdout.splitlines()
+    assert answers[1] == r"key = \U0001f388"
+    assert answers[2].startswith("TheNodes ")
+
+
+STUBBORN = """
+async def {hook}:
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+"""
+SPAWNING = """
+async def on_start(self, ctx):
+    ctx.spawn(self.work())
+"""
+BLOCKING = """
+async def work(self):
+    await asyncio.to_thread(time.sleep, 30)
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        SPAWNING + STUBBORN.format(hook="work(self)"),
+        STUBBORN.format(hook="on_stop(self, ctx)"),
+        SPAWNING + BLOCKING,
+    ],
+    ids=["spawned work", "on_stop", "a thread"],
+)
+def test_sigterm_ends_a_node_in_time_whatever_its_plugin_does(
+    start_node: StartNode, tmp_path: Path, body: str
+) -> None:
+    node = start_node("only", "--plugin", str(write_plugin(tmp_path, body)))
+    assert node.status()["plugins"][0]["state"] == "running"
+
+    started = time.monotonic()
+    code, errors = node.stop()
+
+    assert time.monotonic() - started < 2.5
+    assert (code, "Traceback" in errors) == (0, False)

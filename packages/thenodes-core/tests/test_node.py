@@ -539,16 +539,19 @@ class Stubborn(Plugin):
 @pytest.mark.parametrize("where", ["spawn", "message", "stop", "start"])
 async def test_a_plugin_that_swallows_cancellation_does_not_hold_up_the_stop(where: str) -> None:
     stubborn, well = Stubborn(where), Echo()
-    network = MemoryNetwork()
-    async with Node(Config(port=0), transport=network) as other:
+    clock = ManualClock()
+    network = MemoryNetwork(clock=clock)
+    async with Node(Config(port=0), transport=network, clock=clock) as other:
         node = Node(
             Config(port=0, bootstrap_nodes=(other.address,)),
             transport=network,
+            clock=clock,
             plugins={"stubborn": stubborn, "well": well},
         )
         entering = asyncio.ensure_future(node.__aenter__())
-        await asyncio.wait_for(entering, 8)
-        await node.wait_for(other.id)
+        await clock.advance(6.0)
+        await asyncio.wait_for(entering, 5)
+        await asyncio.wait_for(node.wait_for(other.id), 5)
         if where == "message":
             await other.send(node.id, Extension("stubborn.x"))
         if where != "stop":

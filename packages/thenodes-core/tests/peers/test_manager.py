@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from thenodes_core.clock import ManualClock, settle
+from thenodes_core.errors import LinkClosed
 from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
-from thenodes_core.errors import LinkClosed
 from thenodes_core.limits import Limits
 from thenodes_core.peers.manager import PeerManager, Served
 from thenodes_core.protocol.close import CloseCode

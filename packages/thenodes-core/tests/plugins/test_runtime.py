@@ -545,9 +545,7 @@ class Silly(Plugin):
         return 5  # type: ignore[return-value]
 
 
-async def test_a_prompt_answered_with_no_text_has_failed(
-    start: Start, events: list[Event]
-) -> None:
+async def test_a_prompt_answered_with_no_text_has_failed(start: Start, events: list[Event]) -> None:
     runtime = await start(Silly())
 
     with pytest.raises(CommandFailed, match="expected str or None, got int"):

@@ -768,7 +768,9 @@ async def test_a_redirect_is_not_followed(start: Servers) -> None:
     elsewhere = await start()
     location = f"Location: {elsewhere.url}/\r\n".encode()
 
-    async with answering(b"HTTP/1.1 302 Found\r\n" + location + b"Content-Length: 0\r\n\r\n") as url:
+    async with answering(
+        b"HTTP/1.1 302 Found\r\n" + location + b"Content-Length: 0\r\n\r\n"
+    ) as url:
         with pytest.raises(DialError, match=f"^{url}: .*302"):
             await WebSocketTransport(LIMITS).dial(url)
 

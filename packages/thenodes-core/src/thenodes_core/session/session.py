@@ -172,8 +172,10 @@ class Session:
                 if isinstance(message.body, Disconnect):
                     self._told = message.body
                     continue
-                await self._send_now(handshake.receive(message.body))
-        self._link.limit(self._limits.message_bytes)
+                answer = handshake.receive(message.body)
+                # Before the answer is sent: what it lets the peer send may be long.
+                self._link.limit(self._limits.message_bytes)
+                await self._send_now(answer)
         self._info = self._describe()
         if self.role is Role.DIALER:
             await self._await_admission()
@@ -195,13 +197,13 @@ class Session:
 
     async def run(self, receiver: Receiver) -> Ending:
         """Carry messages until the session ends; returns how it did."""
-        writer = asyncio.ensure_future(self._write())
         try:
-            ending = await self._read(receiver)
+            async with asyncio.TaskGroup() as tasks:
+                writer = tasks.create_task(self._write(), name="session writer")
+                ending = await self._read(receiver)
+                writer.cancel()
         finally:
             self.outbox.close()
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
             self._link.abort()
         return ending
 
