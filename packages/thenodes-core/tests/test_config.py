@@ -330,7 +330,7 @@ def test_a_file_that_the_toml_reader_cannot_stomach_is_told(write: Write, text: 
 
 @pytest.mark.parametrize("name", ["a\x1b[31m", "a\n", "a\u202eb", "x" * 129])
 def test_a_realm_whose_name_cannot_be_shown_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"realm\.name: expected at most 128 printable"):
+    with pytest.raises(ConfigError, match=r"realm\.name: expected at most 64 printable"):
         validate(Config(realm=RealmTable(name=name)))
 
 

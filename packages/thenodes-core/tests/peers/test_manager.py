@@ -577,8 +577,8 @@ async def test_closing_waits_no_longer_than_allowed_for_a_peer_that_never_reads(
     assert (one.peers, one.open_sessions) == ([], 0)
 
 
-async def test_closing_cuts_many_peers_that_never_complete_their_handshake(
-    make_side: MakeSide, clock: ManualClock, network: MemoryNetwork
+async def test_closing_does_not_wait_for_peers_without_a_complete_handshake(
+    make_side: MakeSide, network: MemoryNetwork
 ) -> None:
     one = make_side("a")
     await one.listen()
@@ -586,9 +586,8 @@ async def test_closing_cuts_many_peers_that_never_complete_their_handshake(
     await settle()
     before = one.open_sessions
 
-    closing = asyncio.ensure_future(one.manager.close())
-    await clock.advance(LIMITS.close_seconds)
-    await asyncio.wait_for(closing, 5)
+    await asyncio.wait_for(one.manager.close(), 5)
+    await settle()
 
     assert (before, one.open_sessions) == (5, 0)
     assert len(silent) == 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from thenodes_core.errors import ProtocolError
 from thenodes_core.limits import Limits
-from thenodes_core.protocol.codec import BY_CODE, BY_TOKEN, Codec
+from thenodes_core.protocol.codec import BY_CODE, BY_TOKEN, Codec, UnknownKind
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.codec_json import JsonCodec
 from thenodes_plugin_api import (
@@ -31,6 +31,7 @@ from thenodes_plugin_api import (
     Hello,
     Message,
     Payload,
+    PayloadError,
     PayloadForm,
     PeerList,
     PeerRequest,
@@ -245,3 +246,15 @@ def test_a_repeat_is_marked_in_binary(message: Message) -> None:
     repeated = msgspec.structs.replace(message, redelivered=True)
 
     assert binary.decode(binary.encode(repeated)) == [repeated]
+
+
+@pytest.mark.parametrize("codec", [BinaryCodec(Limits()), JsonCodec(Limits())])
+def test_text_that_is_no_unicode_is_an_error_of_ours(codec: Codec) -> None:
+    with pytest.raises(PayloadError, match="TEXT cannot be encoded"):
+        codec.encode(Message(Text("\ud800")))
+
+
+def test_an_unknown_kind_is_named_with_64_characters_at_most() -> None:
+    data = b'{"from":"","to":"","msg_type":"%s"}' % (b"x" * 5000)
+
+    assert JsonCodec(Limits()).decode(data) == [UnknownKind("x" * 64)]

@@ -333,3 +333,24 @@ def test_closing_twice_is_closing_once() -> None:
     outbox.close()
 
     assert outbox.closed
+
+
+def test_a_frame_that_would_exceed_the_bytes_is_not_taken() -> None:
+    outbox = make(outbox_bytes=10)
+    outbox.offer(b"x" * 9)
+
+    assert not outbox.offer(b"xx")
+    assert outbox.offer(b"x")
+
+
+def test_a_single_frame_over_the_bytes_is_taken_by_an_empty_lane() -> None:
+    outbox = make(outbox_bytes=10)
+
+    assert outbox.offer(b"x" * 11)
+
+
+def test_control_takes_no_room_from_data() -> None:
+    outbox = make(outbox_bytes=10)
+    outbox.offer(b"x" * 100, Lane.CONTROL)
+
+    assert outbox.offer(b"x" * 10)

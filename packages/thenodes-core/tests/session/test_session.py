@@ -976,3 +976,73 @@ async def test_a_sealed_payload_passes_through_unread(bench: Bench) -> None:
     await settle()
 
     assert bench.received.messages[0].payload == sealed
+
+
+# What a peer says is cut, escaped, and believed only where the peer has the say
+
+
+async def test_a_refusal_that_quotes_the_peer_is_cut_and_the_peer_is_told(
+    make_bench: Benches,
+) -> None:
+    bench = make_bench(JSON)
+    _, establishing, peer = await bench.accepting()
+    long = json.dumps({"type": "\x1b" + "x" * 10_000, "value": 1})
+    await peer.send(b'{"from":"","to":"","msg_type":"HEARTBEAT","payload":%s}' % long.encode())
+
+    bodies, end = await bench.told(peer)
+    ending = await establishing
+
+    assert ending is not None
+    assert len(ending.detail) < 310
+    assert "\x1b" not in ending.detail
+    assert end.code == CloseCode.PROTOCOL
+    assert isinstance(bodies[-1], Disconnect)
+
+
+async def test_heartbeats_in_one_message_get_one_answer(bench: Bench) -> None:
+    session, running, peer = await bench.running()
+    session.confirm()
+    await settle()
+    await bench.clock.advance(5)
+    await peer.send(bench.encode(Heartbeat()) * 10)
+    await settle()
+    session.end(Ending.here(CloseCode.NORMAL, "done"))
+
+    bodies, _ = await bench.told(peer)
+    await running
+
+    assert [type(body) for body in bodies] == [Heartbeat, Heartbeat, Disconnect]
+
+
+async def test_garbage_during_the_end_does_not_change_why_it_ends(bench: Bench) -> None:
+    session, running, peer = await bench.running()
+    session.end(Ending.here(CloseCode.RESTARTING, "going"))
+
+    await peer.send(b"garbage")
+    await bench.told(peer)
+
+    assert (await running).code == CloseCode.RESTARTING
+
+
+async def test_a_disconnect_does_not_colour_an_ending_of_ours(bench: Bench) -> None:
+    _, running, peer = await bench.running()
+    await peer.send(bench.encode(Disconnect(Reason.REPLACED, "lie", 9e9)))
+    await peer.send(b"x" * (bench.limits.message_bytes + 1))
+
+    ending = await running
+
+    assert (ending.by_peer, ending.reason, ending.retry_after) == (False, Reason.PEER_LEFT, None)
+    assert "lie" not in ending.detail
+
+
+async def test_a_reason_that_came_before_the_end_of_a_handshake_is_heard(bench: Bench) -> None:
+    near, far = await bench.links()
+    session = bench.session(near, Role.DIALER, DIALER)
+    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
+    await far.send(bench.encode(Disconnect(Reason.OVERLOAD, "too many", 7.0)))
+    await far.close(CloseCode.OVERLOADED, "overloaded")
+
+    ending = await session.establish()
+
+    assert ending is not None
+    assert (ending.code, ending.detail, ending.retry_after) == (4006, "too many", 7.0)

@@ -277,3 +277,24 @@ async def test_the_same_seed_loses_the_same_messages() -> None:
 
     assert arrived[0] == arrived[1]
     assert 0 < len(arrived[0]) < 20
+
+
+async def test_what_was_sent_before_the_end_arrives_before_it() -> None:
+    clock = ManualClock()
+    network = MemoryNetwork(clock=clock, delay_seconds=1.0)
+    accepted: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
+
+    async def accept(link: Link) -> None:
+        accepted.set_result(link)
+        await asyncio.Event().wait()
+
+    listener = await network.listen("127.0.0.1", 0, accept, lambda *_: None)
+    near = await network.dial(f"ws://127.0.0.1:{listener.port}")
+    far = await accepted
+    await near.send(b"last words")
+    await near.close(4009, "restarting")
+    await clock.advance(1.0)
+
+    assert await far.receive() == b"last words"
+    with pytest.raises(LinkClosed, match="4009"):
+        await far.receive()

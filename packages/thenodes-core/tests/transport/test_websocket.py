@@ -837,3 +837,13 @@ async def test_closing_the_listener_cuts_who_has_not_finished_its_request(
     assert await far.receive() == b"still here"
     near.abort()
     await hang_up(writer)
+
+
+async def test_a_client_that_never_asks_is_reported(start: Servers) -> None:
+    server = await start(limits=Limits(handshake_seconds=0.1))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+
+    await reader.read()
+    writer.close()
+
+    assert (await server.reports.get())[1] == "no complete request in time"

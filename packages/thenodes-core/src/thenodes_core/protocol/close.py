@@ -8,7 +8,12 @@ import msgspec
 
 from thenodes_plugin_api import Disconnect, Reason
 
+from ..text import printable
+
 __all__ = ["CloseCode", "Ending"]
+
+
+_DETAIL_CHARACTERS = 300
 
 
 class CloseCode(enum.IntEnum):
@@ -73,8 +78,26 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def here(cls, code: CloseCode, detail: str, *, retry_after: float | None = None) -> Ending:
-        """An ending that this side decides."""
+        """An ending that this side decides; a detail that quotes the peer is escaped and cut."""
+        detail = printable(detail, most=_DETAIL_CHARACTERS)
         return cls(code=code, detail=detail, reason=code.reason, retry_after=retry_after)
+
+    @classmethod
+    def there(cls, code: int, word: str, told: Disconnect) -> Ending:
+        """An ending that the peer decided; what it says is escaped and cut.
+
+        Args:
+            code: the close code.
+            word: the close frame's text.
+            told: the peer's DISCONNECT, empty where it sent none.
+        """
+        return cls(
+            code=code,
+            detail=printable(told.detail or word, most=_DETAIL_CHARACTERS),
+            reason=told.reason or Reason.PEER_LEFT,
+            retry_after=told.retry_after,
+            by_peer=True,
+        )
 
     @property
     def word(self) -> str:

@@ -24,6 +24,7 @@ from thenodes_plugin_api import (
     Hello,
     Message,
     Payload,
+    PayloadError,
     PayloadForm,
     PayloadTooLarge,
     Realm,
@@ -203,7 +204,10 @@ class BinaryCodec:
         if type(body) is Hello:
             fields = tuple(structs.astuple(f) if isinstance(f, _NESTED) else f for f in fields)
         metadata = None if delivery is None else structs.astuple(delivery)
-        header = _encode((None, None, metadata, *fields))
+        try:
+            header = _encode((None, None, metadata, *fields))
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise PayloadError(f"{body.token} cannot be encoded: {error}") from error
         if len(header) > self._limits.header_bytes:
             try:
                 check_header(body.code, len(header), self._limits)

@@ -21,6 +21,7 @@ from thenodes_plugin_api import (
     Hello,
     Message,
     Payload,
+    PayloadError,
     PayloadForm,
     PayloadTooLarge,
     Realm,
@@ -57,6 +58,9 @@ _OURS: dict[type[Body], frozenset[str]] = {
 }
 # What the envelope may need around the kind's own fields, node ids and realm included.
 _ENVELOPE_BYTES = 1024
+
+# How much of a name that a peer made up is repeated.
+_NAME_CHARACTERS = 64
 
 _NONE: frozenset[str] = frozenset()
 
@@ -160,7 +164,10 @@ class JsonCodec:
             body.realm if isinstance(body, Hello) else None,
             UNSET if message.delivery is None else message.delivery,
         )
-        data = _encode(envelope)
+        try:
+            data = _encode(envelope)
+        except UnicodeEncodeError as error:
+            raise PayloadError(f"{body.token} cannot be encoded: {error}") from error
         self._check_header(body, len(data) - _value_bytes(envelope.payload), PayloadTooLarge)
         if len(data) > limits.message_bytes:
             raise PayloadTooLarge(
@@ -235,7 +242,7 @@ def _untag(tagged: Any, data: bytes) -> Body | UnknownKind:
             return _BARE[tagged]
         if tagged in BY_TOKEN:
             raise ProtocolError(f"{tagged} without its fields")
-        return UnknownKind(tagged)
+        return UnknownKind(tagged[:_NAME_CHARACTERS])
     found = [value for value in structs.astuple(tagged) if value is not UNSET]
     if len(found) > 1:
         raise ProtocolError("msg_type holds more than one kind")
@@ -243,7 +250,7 @@ def _untag(tagged: Any, data: bytes) -> Body | UnknownKind:
         names = msgspec.json.decode(data)["msg_type"]
         if not names:
             raise ProtocolError("msg_type is empty")
-        return UnknownKind(next(iter(names)))
+        return UnknownKind(next(iter(names))[:_NAME_CHARACTERS])
     body: Body = Text(found[0]) if isinstance(found[0], str) else found[0]
     return body
 
@@ -277,4 +284,4 @@ def _read_payload(payload: _JsonPayload) -> Payload:
             return Payload(PayloadForm.SEALED, _decode_base64(value))
         case "Frame":
             return Payload(PayloadForm.FRAME, _decode_base64(value))
-    raise ProtocolError(f"payload type {payload.type!r} is not defined")
+    raise ProtocolError(f"payload type {payload.type[:_NAME_CHARACTERS]!r} is not defined")

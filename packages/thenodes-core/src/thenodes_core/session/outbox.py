@@ -39,7 +39,7 @@ class Outbox:
         self._frames_max = limits.outbox_frames
         self._bytes_max = limits.outbox_bytes
         self._batch_bytes = limits.coalesce_bytes if coalesces else 0
-        self._bytes = 0
+        self._bytes = [0 for _ in Lane]
         self._closed = False
         self._writer: asyncio.Future[None] | None = None
         self._senders: deque[asyncio.Future[None]] = deque()
@@ -50,7 +50,7 @@ class Outbox:
     @property
     def size_bytes(self) -> int:
         """Bytes that wait."""
-        return self._bytes
+        return sum(self._bytes)
 
     @property
     def closed(self) -> bool:
@@ -63,11 +63,12 @@ class Outbox:
         if lane is Lane.CONTROL:
             full = len(queue) >= _CONTROL_FRAMES
         else:
-            full = len(queue) >= self._frames_max or self._bytes >= self._bytes_max
+            size = self._bytes[lane] + len(frame)
+            full = len(queue) >= self._frames_max or (size > self._bytes_max and bool(queue))
         if full or self._closed:
             return False
         queue.append(frame)
-        self._bytes += len(frame)
+        self._bytes[lane] += len(frame)
         if self._writer is not None:
             self._wake_writer()
         return True
@@ -89,7 +90,7 @@ class Outbox:
 
         Never waits for more where something is there.
         """
-        while not self._bytes:
+        while not any(self._lanes):
             if self._closed:
                 return None
             self._writer = asyncio.get_running_loop().create_future()
@@ -108,22 +109,19 @@ class Outbox:
         self._wake_senders()
 
     def _batch(self) -> bytes:
-        lanes, room = self._lanes, self._batch_bytes
-        first = next(lane for lane in lanes if lane).popleft()
-        size = len(first)
-        if size >= room or not any(lanes):
-            self._bytes -= size
-            return first
-        batch = [first]
-        for lane in lanes:
-            while lane and size + len(lane[0]) <= room:
+        batch: list[bytes] = []
+        room = self._batch_bytes
+        for number, lane in enumerate(self._lanes):
+            taken = 0
+            while lane and (not batch or len(lane[0]) <= room):
                 frame = lane.popleft()
-                size += len(frame)
+                taken += len(frame)
+                room -= len(frame)
                 batch.append(frame)
+            self._bytes[number] -= taken
             if lane:
                 break
-        self._bytes -= size
-        return b"".join(batch)
+        return batch[0] if len(batch) == 1 else b"".join(batch)
 
     def _wake_writer(self) -> None:
         if self._writer is not None and not self._writer.done():

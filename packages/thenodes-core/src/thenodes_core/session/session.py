@@ -18,7 +18,6 @@ from thenodes_plugin_api import (
     NotConnected,
     OutboxFull,
     PeerInfo,
-    Reason,
     Verified,
 )
 
@@ -39,6 +38,9 @@ _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 # Kinds that concern the session and reach nobody else.
 _SESSION_KINDS: frozenset[type[Body]] = frozenset({Hello, Auth, Heartbeat, Disconnect})
 _NOT_FOR_PLUGINS = _SESSION_KINDS | {NoneType}
+
+# Messages read after the end of a handshake, for the reason that may be among them.
+_HEARD_OUT = 4
 
 _UNEXPLAINED = {1001: "going away", 1006: "connection lost", 1009: "message too big"}
 
@@ -150,6 +152,7 @@ class Session:
             detail = f"handshake not complete within {seconds:g} s"
             return await self.refuse(Ending.here(CloseCode.TIMEOUT, detail))
         except LinkClosed as error:
+            await self._hear_out()
             return self._ending_of(error)
         return None
 
@@ -266,7 +269,7 @@ class Session:
             ending = Ending.here(CloseCode.PROTOCOL, str(error))
             self.end(ending)
             await self._until_closed()
-            return ending
+            return self._ending or ending
 
     def _decode(self, data: bytes) -> list[Message | UnknownKind]:
         sender = self._handshake.peer.node_id
@@ -296,6 +299,7 @@ class Session:
         match body:
             case Heartbeat():
                 if self._clock.monotonic() - self._last_sent >= _ANSWERED_BY_TRAFFIC_SECONDS:
+                    self._last_sent = self._clock.monotonic()
                     self.control(body)
             case Disconnect():
                 self._told = body
@@ -346,14 +350,18 @@ class Session:
             await self._link.send(self.codec.encode(message))
 
     def _ending_of(self, closed: LinkClosed) -> Ending:
-        told = self._told or Disconnect()
-        return Ending(
-            code=closed.code,
-            detail=told.detail or closed.reason or _UNEXPLAINED.get(closed.code, ""),
-            reason=told.reason or Reason.PEER_LEFT,
-            retry_after=told.retry_after,
-            by_peer=closed.by_peer,
-        )
+        word = closed.reason or _UNEXPLAINED.get(closed.code, "")
+        if closed.by_peer:
+            return Ending.there(closed.code, word, self._told or Disconnect())
+        return Ending(code=closed.code, detail=word)
+
+    async def _hear_out(self) -> None:
+        """Read what came before the end: the peer may have said why."""
+        try:
+            for _ in range(_HEARD_OUT):
+                self._note_disconnect(self.codec.decode(await self._link.receive()))
+        except (LinkClosed, ProtocolError):
+            return
 
     def _describe(self) -> PeerInfo:
         hello = self._handshake.peer

@@ -148,9 +148,15 @@ class MemoryLink:
         network.clock.call_later(network.delay_seconds, lambda: other._land(data))
 
     async def close(self, code: int, reason: str) -> None:
-        """End both sides, telling the other."""
+        """End both sides, telling the other once it has what was sent before."""
         self._finish(LinkClosed(code, reason, by_peer=False))
-        self.other._finish(LinkClosed(code, reason))
+        end = LinkClosed(code, reason)
+        if self._network.delay_seconds:
+            self._network.clock.call_later(
+                self._network.delay_seconds, lambda: self.other._finish(end)
+            )
+        else:
+            self.other._finish(end)
 
     def abort(self) -> None:
         """End both sides."""

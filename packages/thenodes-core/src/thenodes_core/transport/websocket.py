@@ -224,6 +224,10 @@ class _Accepted(_ClosingInTime, ServerConnection):
         self._opening.add(self)
         try:
             await super().handshake(*args, **kwargs)
+        except asyncio.CancelledError:
+            # How the library's time limit arrives.
+            self._report(_format(self.remote_address), "no complete request in time")
+            raise
         except Exception as error:
             # Re-raised: the library ends the connection.
             self._report(_format(self.remote_address), _describe_dial(error))
