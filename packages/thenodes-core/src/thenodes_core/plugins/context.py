@@ -31,6 +31,7 @@ from thenodes_plugin_api import (
 
 from ..clock import Clock, timeout
 from ..events.dispatcher import Dispatcher
+from .containment import CONTAINED, raise_if_ours
 from .questions import Questions
 
 __all__ = ["Context", "Network", "Services"]
@@ -200,12 +201,8 @@ class Context:
                 await self.clock.sleep(seconds)
                 try:
                     await action()
-                except asyncio.CancelledError as error:
-                    task = asyncio.current_task()
-                    if self._fault is None or (task is not None and task.cancelling()):
-                        raise
-                    self._fault("repeated work", error)
-                except (Exception, SystemExit) as error:
+                except CONTAINED as error:
+                    raise_if_ours(error)
                     if self._fault is not None:
                         self._fault("repeated work", error)
 

@@ -35,6 +35,7 @@ from ..errors import PluginLoadError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from .claims import Claims, overlap
+from .containment import CONTAINED
 from .context import Context, Services
 from .loader import Loaded, load
 from .runtime import PluginRuntime, State
@@ -162,7 +163,7 @@ class PluginHost:
                     raise TypeError(f"expected ConfigDefaults, got {type(defaults).__name__}")
                 _check_advertised(defaults, loaded)
                 check(defaults)
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
+            except CONTAINED as error:
                 self._emit(
                     plugin_id, "fault", f"early_config_defaults raised {error!r}", Level.ERROR
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import importlib.util
 import sys
@@ -15,12 +14,10 @@ import msgspec
 from thenodes_plugin_api import Manifest, Plugin, PluginApiError, PluginRegistrarApi
 
 from ..errors import PluginLoadError
+from .containment import CONTAINED
 from .source import Source
 
 __all__ = ["Loaded", "load"]
-
-
-_CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -56,7 +53,7 @@ def load(source: Source) -> Loaded:
         register(api)
     except PluginApiError as error:
         raise PluginLoadError("TN-P061", f"registration refused: {error}") from error
-    except _CONTAINED as error:
+    except CONTAINED as error:
         raise PluginLoadError("TN-P060", _describe(error, "registration", source)) from error
     finally:
         api.close()
@@ -68,7 +65,7 @@ def load(source: Source) -> Loaded:
         _check_agreement(registered[0], source.manifest)
     except PluginLoadError:
         raise
-    except _CONTAINED as error:
+    except CONTAINED as error:
         raise PluginLoadError("TN-P061", _describe(error, "its class", source)) from error
     return Loaded(source.manifest, registered[0], source.origin)
 
@@ -87,7 +84,7 @@ def _import(source: Source, module_name: str) -> ModuleType:
         if present is None:
             _import_package(top, source.package)
         return importlib.import_module(module_name)
-    except _CONTAINED as error:
+    except CONTAINED as error:
         for name in set(sys.modules) - before:
             if name == top or name.startswith(f"{top}."):
                 del sys.modules[name]

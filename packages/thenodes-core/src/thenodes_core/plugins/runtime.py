@@ -22,6 +22,7 @@ from ..clock import Clock, timeout
 from ..errors import CommandFailed
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
+from .containment import CONTAINED, raise_if_ours
 from .context import Context
 
 __all__ = ["PluginRuntime", "State"]
@@ -35,10 +36,6 @@ _ROUND_SECONDS = 0.005
 _START_SECONDS = 5.0
 _STOP_SECONDS = 0.5
 _PROMPT_SECONDS = 30.0
-
-# What of a plugin's is contained. It may raise CancelledError too, by awaiting a
-# task that was cancelled.
-_CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
 
 Item = Message | PeerJoined | PeerLeft
 
@@ -183,8 +180,8 @@ class PluginRuntime:
                 if not isinstance(answer, str | None):
                     raise TypeError(f"expected str or None, got {type(answer).__name__}")
                 return answer
-            except _CONTAINED as error:
-                _raise_if_ours(error)
+            except CONTAINED as error:
+                raise_if_ours(error)
                 self._fault("on_prompt", error)
                 raise CommandFailed(f"plugin {self.plugin_id} failed: {_name(error)}") from error
 
@@ -220,8 +217,8 @@ class PluginRuntime:
                 self._bad_payload(item, error)
             except SendError as error:
                 self._not_sent(error)
-            except _CONTAINED as error:
-                _raise_if_ours(error)
+            except CONTAINED as error:
+                raise_if_ours(error)
                 self._fault("on_message" if type(item) is Message else "on_peer", error)
         self._dropping = self._dropping and len(inbox) >= _INBOX_ITEMS // 2
 
@@ -236,8 +233,8 @@ class PluginRuntime:
         try:
             async with self._one_hook_at_a_time:
                 await call()
-        except _CONTAINED as error:
-            _raise_if_ours(error)
+        except CONTAINED as error:
+            raise_if_ours(error)
             self._fault(name, error)
             return False
         return True
@@ -245,8 +242,8 @@ class PluginRuntime:
     async def _contain(self, work: Coroutine[object, object, object]) -> None:
         try:
             await work
-        except _CONTAINED as error:
-            _raise_if_ours(error)
+        except CONTAINED as error:
+            raise_if_ours(error)
             self._fault("background work", error)
 
     def _fault(self, where: str, error: BaseException) -> None:
@@ -272,13 +269,6 @@ class PluginRuntime:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def _raise_if_ours(error: BaseException) -> None:
-    """Let the cancellation of the task itself through; any other is a plugin's doing."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
 
 
 def _name(error: BaseException) -> str:
