@@ -98,10 +98,18 @@ class WebSocketTransport:
         limits: message size before the handshake is complete, and time to open and close.
         origins: values of the Origin header that are admitted. A request with
             any other is refused, so that a web page cannot reach a node.
+        offered: subprotocols to offer when dialling, the preferred one first.
     """
 
-    def __init__(self, limits: Limits, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        origins: Sequence[str] = (),
+        offered: Sequence[str] = SUBPROTOCOLS,
+    ) -> None:
         self._limits = limits
+        self._offered = [Subprotocol(name) for name in offered]
         self._origins: list[Any] = [None, *origins]
         self._options: dict[str, Any] = {
             "compression": None,
@@ -155,7 +163,7 @@ class WebSocketTransport:
         try:
             connection = await _Connect(
                 address,
-                subprotocols=_OFFERED,
+                subprotocols=self._offered,
                 proxy=None,
                 user_agent_header=None,
                 create_connection=_Dialled,
