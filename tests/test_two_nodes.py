@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from .conftest import StartNode
 from .nodes import KVSTORE, wait_until
@@ -60,3 +61,15 @@ def test_a_stopped_node_says_goodbye_and_exits_with_0(start_node: StartNode) -> 
 
     assert code == 0, errors
     assert "restarting (peer): the node is stopping" in told
+
+
+def test_a_directory_of_plugins_is_loaded_whole(start_node: StartNode, tmp_path: Path) -> None:
+    plugins = tmp_path / "plugins"
+    (plugins / "__pycache__").mkdir(parents=True)
+    (plugins / "kvstore").symlink_to(KVSTORE)
+
+    node = start_node("only", "--plugins", str(plugins))
+
+    assert [(plugin["id"], plugin["state"]) for plugin in node.status()["plugins"]] == [
+        ("kvstore", "running")
+    ]

@@ -136,3 +136,20 @@ async def test_nothing_is_completed_in_a_confirmation(
     await feed(shell, "quit")
 
     assert names(table, shell, "") == []
+
+
+async def test_help_says_how_to_leave() -> None:
+    async def show_help(words: Sequence[str]) -> Reply:
+        return Reply("peers  who is there")
+
+    table = CommandTable()
+    table.add(Command("help", "list the commands", show_help))
+    table.add_shell(EchoShell())
+    shell = PromptShell(table)
+
+    root, _, inside = await feed(shell, "help", "my", "help")
+
+    assert root.startswith("peers  who is there\n\n")
+    assert "quit or exit stops this node" in root
+    assert inside.splitlines()[:2] == ["status  how it is", "stop"]
+    assert "exit leaves this shell" in inside

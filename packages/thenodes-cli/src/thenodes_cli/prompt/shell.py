@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import enum
 
-from thenodes_core.control.commands import CommandTable, Reply
+from thenodes_core.control.commands import CommandTable
 from thenodes_core.errors import CommandError
 
 __all__ = ["Mode", "PromptShell"]
+
+
+_ROOT_HELP = "A plugin's word enters its shell. quit or exit stops this node; both ask first."
+_SHELL_HELP = "exit leaves this shell, quit stops the node, /peers and the like work here too."
 
 
 class Mode(enum.Enum):
@@ -86,7 +90,8 @@ class PromptShell:
             self._prefix, self.mode = word, Mode.PLUGIN
             names = ", ".join(command.name for command in shell.commands)
             return f"{word}: {names or 'type a line'}; exit leaves"
-        return _text(await self._table.run(word))
+        reply = await self._table.run(word)
+        return f"{reply.text}\n\n{_ROOT_HELP}" if word == "help" else reply.text
 
     async def _feed_plugin(self, text: str, word: str) -> str:
         if word == "exit":
@@ -96,11 +101,14 @@ class PromptShell:
             self.ask_to_quit()
             return ""
         if word == "help":
-            return _text(await self._table.run(f"help {self._prefix}"))
+            return self._help()
         if text.startswith("/"):
             return await self._feed_root(word)
-        return _text(await self._table.run(f"{self._prefix} {text}"))
+        return (await self._table.run(f"{self._prefix} {text}")).text
 
-
-def _text(reply: Reply) -> str:
-    return reply.text
+    def _help(self) -> str:
+        shell = self._table.shell(self._prefix or "")
+        rows = [(command.name, command.help) for command in shell.commands] if shell else []
+        width = max((len(name) for name, _ in rows), default=0)
+        lines = [f"{name:<{width}}  {text}".rstrip() for name, text in rows]
+        return "\n".join([*lines, "", _SHELL_HELP])

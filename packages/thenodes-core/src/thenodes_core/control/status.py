@@ -117,7 +117,8 @@ def _dial_line(dial: DialStatus) -> str:
 
 
 def _plugin_line(plugin: PluginLine) -> str:
-    line = f"{plugin.id} {plugin.version} {plugin.state} ({plugin.source})"
+    version = f" {plugin.version}" if plugin.version else ""
+    line = f"{plugin.id}{version} {plugin.state} ({plugin.source})"
     return printable(line + (f": {plugin.detail}" if plugin.detail else ""))
 
 

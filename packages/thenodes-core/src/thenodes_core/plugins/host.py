@@ -43,6 +43,9 @@ from .source import find_in_directory, find_installed, read_source
 
 __all__ = ["PluginHost", "PluginShell", "PluginStatus"]
 
+# Codes of the gates from here on are found only by running the plugin.
+_FIRST_CODE_AFTER_IMPORT = "TN-P060"
+
 EMBEDDED = "embedded"
 _FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
 
@@ -301,7 +304,9 @@ class PluginHost:
             PluginStatus(plugin_id, version, "rejected", origin, detail=str(error))
         )
         self._counters.add("plugins_rejected", reason=error.code)
-        self._emit(plugin_id, "rejected", f"rejected ({origin}): {error}", Level.ERROR)
+        where = f" ({origin})" if manifest else ""
+        unrun = "; none of its code was run" if error.code < _FIRST_CODE_AFTER_IMPORT else ""
+        self._emit(plugin_id, "rejected", f"rejected{where}: {error}{unrun}", Level.ERROR)
 
     def _answer(self, message: Message) -> None:
         if self._services is None or not self._services.questions.answer(message):

@@ -46,12 +46,14 @@ class Source(msgspec.Struct, frozen=True):
 def find_in_directory(directory: Path) -> list[Path]:
     """Return the source trees in a plugins directory: each folder in it, by name.
 
+    Folders whose name begins with `.` or `_` are passed over.
+
     Raises:
         PluginLoadError: the directory cannot be read.
     """
     try:
         return sorted(
-            path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")
+            path for path in directory.iterdir() if path.is_dir() and path.name[0] not in "._"
         )
     except OSError as error:
         raise PluginLoadError("TN-P010", f"{directory}: {error.strerror}") from error
@@ -132,7 +134,9 @@ def _is_searched(name: str) -> bool:
 def _check_abi(manifest: Manifest) -> None:
     plugin = manifest.plugin
     wanted = f"ABI {plugin.abi} revision {plugin.abi_revision}"
-    served = f"this host serves {PLUGIN_ABI_MIN} to {PLUGIN_ABI_VERSION}"
+    served = f"this host serves {PLUGIN_ABI_VERSION}"
+    if PLUGIN_ABI_MIN < PLUGIN_ABI_VERSION:
+        served = f"this host serves {PLUGIN_ABI_MIN} to {PLUGIN_ABI_VERSION}"
     if not PLUGIN_ABI_MIN <= plugin.abi <= PLUGIN_ABI_VERSION:
         way_out = "newer TheNodes" if plugin.abi > PLUGIN_ABI_VERSION else "newer plugin"
         raise PluginLoadError("TN-P011", f"{plugin.id} needs {wanted}; {served}. Get a {way_out}.")
