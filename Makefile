@@ -1,6 +1,7 @@
 # Needs python3 (3.11 or newer, with venv) and git; everything else is installed into .venv.
 
 PYTHON ?= python3
+PORT ?= 50000
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := packages/thenodes-plugin-api packages/thenodes-core packages/thenodes-relay packages/thenodes-cli
@@ -14,14 +15,14 @@ PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
 
-run: $(VENV)/installed ## start a node at its prompt, with the kvstore example loaded
+run: $(VENV)/installed ## start a node at its prompt, with the kvstore example loaded; PORT=50000
 	@echo 'In a second terminal, start another node that connects to this one:'
 	@echo
-	@echo '    $(BIN)/thenodes run --port 50001 --state-dir data/second --bootstrap 127.0.0.1:50000 --plugin $(PLUGIN) --prompt'
+	@echo '    $(BIN)/thenodes run --port $(shell expr $(PORT) + 1) --state-dir data/second --bootstrap 127.0.0.1:$(PORT) --plugin $(PLUGIN) --prompt'
 	@echo
 	@echo 'Then type "kvstore put a 1" in one and "kvstore get a" in the other.'
 	@echo
-	@$(BIN)/thenodes run --port 50000 --state-dir data/first --plugin $(PLUGIN) --prompt
+	@$(BIN)/thenodes run --port $(PORT) --state-dir data/first --plugin $(PLUGIN) --prompt
 
 demo: $(VENV)/installed ## two nodes as two processes: put a key on one, read it on the other
 	@$(BIN)/python examples/demo.py

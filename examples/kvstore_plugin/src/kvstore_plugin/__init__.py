@@ -138,7 +138,7 @@ class KvStorePlugin(Plugin):
         except (RequestError, SendError, PayloadError) as error:
             ctx.logger.warning("no entries from %s: %s", peer, error)
         if count:
-            ctx.logger.info("%d entries from %s", count, peer)
+            ctx.logger.info("got what was missing from %s: %d", peer, count)
 
     async def _ask_page(self, peer: str, after: str, ctx: PluginContext) -> Entries | None:
         answer = await ctx.request(peer, LIST, Payload.json(Page(after)))
