@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
+
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from .conftest import StartNode
 from .nodes import KVSTORE, wait_until
@@ -73,3 +77,35 @@ def test_a_directory_of_plugins_is_loaded_whole(start_node: StartNode, tmp_path:
     assert [(plugin["id"], plugin["state"]) for plugin in node.status()["plugins"]] == [
         ("kvstore", "running")
     ]
+
+
+def test_a_client_that_shares_no_code_joins_over_json(start_node: StartNode) -> None:
+    node = start_node("only", *PLUGIN)
+    hello = {
+        "from": "TheNodes",
+        "to": "node",
+        "msg_type": {"HELLO": {"node_id": "page", "protocol": "TheNodes", "version": "1"}},
+        "payload": None,
+        "realm": {"name": "default", "version": "1.0"},
+    }
+    put = {
+        "from": "page",
+        "to": "*",
+        "msg_type": {"EXTENSION": {"kind": "kvstore.put"}},
+        "payload": {"type": "Json", "value": {"key": "from", "value": "page"}},
+        "realm": None,
+    }
+    url = f"ws://{node.status()['listening']}"
+    with connect(url, subprotocols=[Subprotocol("thenodes.v1.json")]) as client:
+        theirs = json.loads(client.recv(5))
+        client.send(json.dumps(hello))
+        admitted = json.loads(client.recv(5))
+        client.send(json.dumps(put))
+        wait_until(lambda: node.exec("kvstore", "get", "from") == "from = page", "the value")
+        assert node.exec("kvstore", "put", "to", "page") == "stored to = page, sent to 1 peer"
+        received = json.loads(client.recv(5))
+
+    assert theirs["msg_type"]["HELLO"]["node_id"] == node.status()["node_id"]
+    assert admitted["msg_type"] == "HEARTBEAT"
+    assert received["msg_type"] == {"EXTENSION": {"kind": "kvstore.put"}}
+    assert received["payload"] == {"type": "Json", "value": {"key": "to", "value": "page"}}
