@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import time
@@ -386,3 +387,23 @@ def test_sigterm_ends_a_node_in_time_whatever_its_plugin_does(
 
     assert time.monotonic() - started < 2.5
     assert (code, "Traceback" in errors) == (0, False)
+
+
+def test_a_table_for_a_plugin_that_is_not_loaded_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("[plugin.ghost]\nsize = 1\n")
+
+    done = thenodes(
+        *("run", "--prompt", "--port", "0", "--config", str(file)),
+        *("--state-dir", str(tmp_path / "state")),
+        stdin="quit\ny\n",
+    )
+
+    assert "[plugin.ghost] is set, but no such plugin is loaded" in done.stderr
+
+
+def test_a_closed_terminal_stops_the_node_in_order(start_node: StartNode) -> None:
+    code, errors = start_node("only").stop(signal.SIGHUP)
+
+    assert code == 0
+    assert "the node is stopping" in errors

@@ -341,3 +341,11 @@ def test_a_date_in_the_table_of_a_plugin_stays_a_date(write: Write) -> None:
 
     assert config.plugin == {"my": {"day": datetime.date(2024, 5, 1)}}
     assert config.port == 1
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_realm_name_is_refused(name: str) -> None:
+    config, _ = make_config({"realm": {"name": name}})
+
+    with pytest.raises(ConfigError, match=r"realm\.name: expected a name"):
+        validate(config)

@@ -252,6 +252,8 @@ def validate(config: Config) -> None:
             raise ConfigError(
                 f"{key}: expected at most {_WORD_CHARACTERS} printable characters, got {text!r}"
             )
+    if not config.realm.name.strip():
+        raise ConfigError("realm.name: expected a name, got an empty one")
     for address in config.bootstrap_nodes:
         try:
             parse_address(address)

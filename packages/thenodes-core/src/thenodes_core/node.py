@@ -303,6 +303,13 @@ class Node:
         )
         presets = self._host.config_defaults(self._check_presets)
         self.config = with_defaults(config, self._given, presets)
+        loaded = {plugin.id for plugin in self._host.status()}
+        for plugin_id in sorted(set(config.plugin) - loaded):
+            self._emit(
+                "unused_table",
+                f"[plugin.{plugin_id}] is set, but no such plugin is loaded",
+                level=Level.WARNING,
+            )
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
 
     def _check_presets(self, presets: ConfigDefaults) -> None:

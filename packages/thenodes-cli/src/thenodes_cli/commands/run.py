@@ -146,7 +146,7 @@ async def _run(config: Config, given: frozenset[str], level: Level, *, prompt: b
     node = Node(config, given=given, sinks=(ConsoleSink(console.write, level=level),))
     serving = asyncio.ensure_future(_serve(node, console, prompt=prompt))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, _stop, node, serving)
     with contextlib.suppress(asyncio.CancelledError):
         await serving
