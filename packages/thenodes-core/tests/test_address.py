@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thenodes_core.address import parse_address
+from thenodes_core.address import host_port, parse_address
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,9 @@ def test_an_address_prints_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("text", ["[::1]:80", "node.example:80", "127.0.0.1:80"])
 def test_host_and_port_are_put_together_so_that_they_parse_again(text: str) -> None:
-    assert parse_address(text).host_port == text
+    address = parse_address(text)
+
+    assert host_port(address.host, address.port) == text
 
 
 def test_an_address_without_a_port_is_told_what_one_looks_like() -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Address", "parse_address"]
+__all__ = ["Address", "host_port", "parse_address"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -25,11 +25,6 @@ class Address(msgspec.Struct, frozen=True):
     url: str
     host: str
     port: int
-
-    @property
-    def host_port(self) -> str:
-        """`host:port`, with brackets around an IPv6 address."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
         return self.text
@@ -60,3 +55,8 @@ def parse_address(text: str, *, scheme: str = "ws") -> Address:
     if port == 0:
         raise ValueError(f"{text!r}: port 0 cannot be dialled")
     return Address(text, url, parts.hostname, port)
+
+
+def host_port(host: str, port: int) -> str:
+    """`host:port`, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -28,7 +28,7 @@ from thenodes_plugin_api import (
 )
 
 from ._version import __version__
-from .address import Address, parse_address
+from .address import Address, host_port, parse_address
 from .clock import Clock, SystemClock
 from .config import Config, given_keys, validate, with_defaults
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
@@ -148,7 +148,7 @@ class Node:
         """Where it listens, `host:port`, once started."""
         if self._listener is None:
             raise StartError("the node does not listen: it is not started")
-        return _host_port(self._listener.host, self._listener.port)
+        return host_port(self._listener.host, self._listener.port)
 
     @property
     def stop_requested(self) -> bool:
@@ -433,7 +433,3 @@ class Node:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

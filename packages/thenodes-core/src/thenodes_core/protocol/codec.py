@@ -8,9 +8,8 @@ import msgspec
 
 from thenodes_plugin_api import KINDS, Body, Message, Verified
 
-__all__ = ["BY_CODE", "BY_TOKEN", "Codec", "UnknownKind"]
+__all__ = ["BY_TOKEN", "Codec", "UnknownKind"]
 
-BY_CODE: dict[int, type[Body]] = {kind.code: kind for kind in KINDS}
 BY_TOKEN: dict[str, type[Body]] = {kind.token: kind for kind in KINDS}
 
 

@@ -21,6 +21,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
+from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
 from .base import SUBPROTOCOLS, Accept, Listener, Report
@@ -267,8 +268,7 @@ def _closed(error: ConnectionClosed) -> LinkClosed:
 def _format(address: Any) -> str:
     if not isinstance(address, tuple) or len(address) < 2:
         return "unknown"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return host_port(str(address[0]), address[1])
 
 
 def _describe_listen(host: str, port: int, error: OSError) -> str:
