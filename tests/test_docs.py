@@ -9,12 +9,10 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
-from msgspec import structs
 
 from thenodes_cli.app import app
-from thenodes_core.config import Config, load_config, make_config
+from thenodes_core.config import load_config, make_config, setting_types
 from thenodes_core.protocol.close import CloseCode
 from thenodes_plugin_api import parse_manifest
 
@@ -26,11 +24,8 @@ SOURCES = "\n".join(path.read_text() for path in sorted(ROOT.glob("packages/*/sr
 
 
 def config_keys() -> Iterator[str]:
-    for field in structs.fields(Config):
-        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
-            yield from (f"{field.name}.{inner.name}" for inner in structs.fields(field.type))
-        else:
-            yield "plugin.<id>" if field.name == "plugin" else field.name
+    for key, _ in setting_types():
+        yield "plugin.<id>" if key == "plugin" else key
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -79,7 +74,7 @@ def test_the_example_config_is_valid(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text(example)
 
-    config, _ = load_config(file)
+    config = load_config(file).config
 
     assert config.plugin["kvstore"]["max_entries"] == 500
 
@@ -110,8 +105,8 @@ def test_every_toml_snippet_of_a_plugin_is_valid() -> None:
     (setting,) = blocks(ROOT / "examples" / "kvstore_plugin" / "README.md", "toml")
 
     assert parse_manifest(manifest).plugin.id == "greet"
-    assert make_config(tomllib.loads(installed))[0].plugins.installed == ("relay",)
-    assert make_config(tomllib.loads(setting))[0].plugin["kvstore"] == {"max_entries": 10000}
+    assert make_config(tomllib.loads(installed)).config.plugins.installed == ("relay",)
+    assert make_config(tomllib.loads(setting)).config.plugin["kvstore"] == {"max_entries": 10000}
 
 
 def test_the_readme_names_the_two_commands() -> None:

@@ -14,6 +14,7 @@ from thenodes_core.config import (
     EncryptionTable,
     NodeTable,
     RealmTable,
+    Settings,
     given_keys,
     is_loopback,
     load_config,
@@ -46,7 +47,7 @@ def problem(path: Path, overrides: dict[str, Any] | None = None) -> str:
 
 
 def test_an_empty_file_gives_the_librarys_defaults(write: Write) -> None:
-    assert load_config(write("")) == (Config(), frozenset())
+    assert load_config(write("")) == Settings(Config(), {})
 
 
 def test_by_default_a_node_listens_on_this_machine_at_the_references_port() -> None:
@@ -54,13 +55,13 @@ def test_by_default_a_node_listens_on_this_machine_at_the_references_port() -> N
 
 
 def test_the_keys_that_a_file_set_are_told(write: Write) -> None:
-    _, given = load_config(write('port = 1\n[realm]\nname = "Home"\n[plugin.my]\na = 1\n'))
+    settings = load_config(write('port = 1\n[realm]\nname = "Home"\n[plugin.my]\na = 1\n'))
 
-    assert given == {"port", "realm.name", "plugin"}
+    assert settings.given == {"port", "realm.name", "plugin.my.a"}
 
 
 def test_the_table_of_a_plugin_is_read_as_it_stands(write: Write) -> None:
-    config, _ = load_config(write('[plugin.my]\ngreeting = "hello"\nlist = [1, 2]\n'))
+    config = load_config(write('[plugin.my]\ngreeting = "hello"\nlist = [1, 2]\n')).config
 
     assert config.plugin == {"my": {"greeting": "hello", "list": [1, 2]}}
 
@@ -138,7 +139,7 @@ def test_relative_paths_are_anchored_at_the_files_folder(write: Write) -> None:
     path = write('[node]\nstate_dir = "s"\n[plugins]\ndirectory = "d"\npaths = ["p/one", "../q"]\n')
     folder = path.parent
 
-    config, _ = load_config(path)
+    config = load_config(path).config
 
     assert config.node.state_dir == str(folder / "s")
     assert config.plugins.directory == str(folder / "d")
@@ -151,7 +152,7 @@ def test_paths_of_a_file_named_relatively_are_absolute(
     path = write('[node]\nstate_dir = "s"\n')
     monkeypatch.chdir(path.parent)
 
-    config, _ = load_config(Path(path.name))
+    config = load_config(Path(path.name)).config
 
     assert config.node.state_dir == str(path.parent / "s")
 
@@ -161,22 +162,22 @@ def test_absolute_and_home_paths_stay_where_they_point(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
 
-    config, _ = load_config(
+    config = load_config(
         write('[node]\nstate_dir = "/var/node"\n[plugins]\ndirectory = "~/plugins"\n')
-    )
+    ).config
 
     assert config.node.state_dir == "/var/node"
     assert config.plugins.directory == "/home/ada/plugins"
 
 
 def test_a_path_in_the_overrides_is_not_anchored_at_the_file(write: Write) -> None:
-    config, _ = load_config(write(""), {"node": {"state_dir": "here"}})
+    config = load_config(write(""), {"node": {"state_dir": "here"}}).config
 
     assert config.node.state_dir == "here"
 
 
 def test_flags_win_over_the_file(write: Write) -> None:
-    config, _ = load_config(write("port = 1\n"), {"port": 2})
+    config = load_config(write("port = 1\n"), {"port": 2}).config
 
     assert config.port == 2
 
@@ -184,10 +185,10 @@ def test_flags_win_over_the_file(write: Write) -> None:
 def test_a_flag_leaves_the_other_keys_of_its_table_alone(write: Write) -> None:
     path = write('[realm]\nname = "Home"\nversion = "2"\n')
 
-    config, given = load_config(path, {"realm": {"version": "3"}})
+    settings = load_config(path, {"realm": {"version": "3"}})
 
-    assert (config.realm.name, config.realm.version) == ("Home", "3")
-    assert given == {"realm.name", "realm.version"}
+    assert (settings.config.realm.name, settings.config.realm.version) == ("Home", "3")
+    assert settings.given == {"realm.name", "realm.version"}
 
 
 def test_an_unknown_flag_is_an_error(write: Write) -> None:
@@ -195,10 +196,10 @@ def test_an_unknown_flag_is_an_error(write: Write) -> None:
 
 
 def test_a_configuration_can_be_made_without_a_file() -> None:
-    config, given = make_config({"port": 1, "realm": {"name": "Home"}})
+    settings = make_config({"port": 1, "realm": {"name": "Home"}})
 
-    assert (config.port, config.realm.name) == (1, "Home")
-    assert given == {"port", "realm.name"}
+    assert (settings.config.port, settings.config.realm.name) == (1, "Home")
+    assert settings.given == {"port", "realm.name"}
 
 
 def test_the_keys_that_a_program_set_are_those_that_differ() -> None:
@@ -234,9 +235,9 @@ def test_an_operators_value_wins_even_where_it_is_the_librarys_default() -> None
 
 
 def test_a_preset_does_not_touch_the_other_keys_of_its_table() -> None:
-    given = make_config({"realm": {"version": "7"}})
+    settings = make_config({"realm": {"version": "7"}})
 
-    config = with_defaults(*given, [ConfigDefaults(realm=RealmDefaults(name="Home", version="1"))])
+    config = with_defaults(settings.config, settings.given, [ConfigDefaults(realm=RealmDefaults(name="Home", version="1"))])
 
     assert (config.realm.name, config.realm.version) == ("Home", "7")
 
@@ -251,28 +252,28 @@ def test_flags_win_over_the_file_over_presets_over_the_library(write: Write) -> 
     path = write('port = 2\nhost = "::1"\n')
     loaded = load_config(path, {"port": 3})
 
-    config = with_defaults(*loaded, [ConfigDefaults(port=4, app_name="preset")])
+    config = with_defaults(loaded.config, loaded.given, [ConfigDefaults(port=4, app_name="preset")])
 
     assert (config.port, config.host, config.app_name) == (3, "::1", "preset")
     assert config.node.node_type == "daemon"
 
 
 def test_bootstrap_nodes_of_the_operator_win_over_a_preset() -> None:
-    given = make_config({"bootstrap_nodes": ["a:1"]})
+    settings = make_config({"bootstrap_nodes": ["a:1"]})
 
-    config = with_defaults(*given, [ConfigDefaults(bootstrap_nodes=("b:1",))])
+    config = with_defaults(settings.config, settings.given, [ConfigDefaults(bootstrap_nodes=("b:1",))])
 
     assert config.bootstrap_nodes == ("a:1",)
 
 
 def test_bootstrap_nodes_extend_adds_without_duplicates_and_in_order() -> None:
-    given = make_config({"bootstrap_nodes": ["a:1", "b:1"]})
+    settings = make_config({"bootstrap_nodes": ["a:1", "b:1"]})
     presets = [
         ConfigDefaults(bootstrap_nodes_extend=("b:1", "c:1")),
         ConfigDefaults(bootstrap_nodes_extend=("c:1", "d:1")),
     ]
 
-    config = with_defaults(*given, presets)
+    config = with_defaults(settings.config, settings.given, presets)
 
     assert config.bootstrap_nodes == ("a:1", "b:1", "c:1", "d:1")
 
@@ -337,7 +338,7 @@ def test_a_realm_whose_name_cannot_be_shown_is_refused(name: str) -> None:
 def test_a_date_in_the_table_of_a_plugin_stays_a_date(write: Write) -> None:
     loaded = load_config(write("[plugin.my]\nday = 2024-05-01\n"))
 
-    config = with_defaults(*loaded, [ConfigDefaults(port=1)])
+    config = with_defaults(loaded.config, loaded.given, [ConfigDefaults(port=1)])
 
     assert config.plugin == {"my": {"day": datetime.date(2024, 5, 1)}}
     assert config.port == 1
@@ -345,7 +346,7 @@ def test_a_date_in_the_table_of_a_plugin_stays_a_date(write: Write) -> None:
 
 @pytest.mark.parametrize("name", ["", "  "])
 def test_an_empty_realm_name_is_refused(name: str) -> None:
-    config, _ = make_config({"realm": {"name": name}})
+    config = make_config({"realm": {"name": name}}).config
 
     with pytest.raises(ConfigError, match=r"realm\.name: expected a name"):
         validate(config)

@@ -15,6 +15,8 @@ _COMMANDS = {
     "run": ("run", "Run a node."),
     "status": ("status", "Show a running node."),
     "exec": ("exec", "Run a prompt command on a running node."),
+    "peers": ("peers", "List a node's peers, or the addresses that it knows."),
+    "config": ("config", "Check a configuration file, or show what applies."),
     "version": ("version", "Show the versions of the installed packages."),
 }
 

@@ -30,7 +30,7 @@ from thenodes_plugin_api import (
 from ._version import __version__
 from .address import Address, host_port, parse_address
 from .clock import Clock, SystemClock
-from .config import Config, given_keys, validate, with_defaults
+from .config import Config, Settings, given_keys, validate, with_defaults
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
 from .control.socket import CONTROL_SOCKET, ControlSocket
@@ -38,7 +38,6 @@ from .control.status import DialStatus, NodeStatus, PluginLine
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
-from .limits import Limits
 from .peers.backoff import Backoff
 from .peers.dialer import Dialer
 from .peers.manager import PeerManager
@@ -80,36 +79,34 @@ class Node:
     runs its plugins; on leaving it stops in order. Many can live in one process.
 
     Args:
-        config: what to do.
+        config: what to do. With `Settings`, no plugin's preset wins over what
+            they say was set; with a plain `Config`, over what differs from the
+            library's defaults.
         plugins: plugins of the embedding program, by id; each gets EXTENSION
             kinds that begin with `<id>.`.
-        given: the dotted keys of `config` that the operator set, over which no
-            plugin's preset wins; by default those that differ from the library's.
         sinks: told of events from the very first on.
         transport: makes connections; WebSocket by default.
         clock: times everything; the system's by default.
-        limits: the bounds of each session.
     """
 
     def __init__(
         self,
-        config: Config | None = None,
+        config: Config | Settings | None = None,
         *,
         plugins: Mapping[str, Plugin] | None = None,
-        given: frozenset[str] | None = None,
         sinks: tuple[EventSink, ...] = (),
         transport: Transport | None = None,
         clock: Clock | None = None,
-        limits: Limits | None = None,
     ) -> None:
-        self.config = config or Config()
+        settings = config if isinstance(config, Settings) else _settings(config or Config())
+        self.config = settings.config
         self.clock: Clock = clock or SystemClock()
         self.counters = Counters()
         self.events = Dispatcher(self.counters)
         self.commands = CommandTable()
-        self.limits = limits or Limits()
+        self.limits = self.config.limits
         self.known = KnownPeers(self.clock)
-        self._given = given_keys(self.config) if given is None else given
+        self._settings = settings
         self._embedded = dict(plugins or {})
         self._sinks = sinks
         self._transport = transport
@@ -248,9 +245,11 @@ class Node:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
+        for text in self._settings.warnings:
+            self._emit("setting_overridden", text, level=Level.WARNING)
         self._load_plugins()
         config = self.config
-        validate(config)
+        validate(config, self._settings.origins)
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
         identity = load_or_create_identity(self._state.path)
         self._fingerprint = identity.fingerprint
@@ -302,7 +301,7 @@ class Node:
             config.plugins.installed,
         )
         presets = self._host.config_defaults(self._check_presets)
-        self.config = with_defaults(config, self._given, presets)
+        self.config = with_defaults(config, self._settings.given, presets)
         loaded = {plugin.id for plugin in self._host.status()}
         for plugin_id in sorted(set(config.plugin) - loaded):
             self._emit(
@@ -313,7 +312,7 @@ class Node:
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
 
     def _check_presets(self, presets: ConfigDefaults) -> None:
-        validate(with_defaults(self.config, self._given, [presets]))
+        validate(with_defaults(self.config, self._settings.given, [presets]))
 
     def _make_peers(self, identity: Identity) -> PeerManager:
         config = self.config
@@ -429,6 +428,10 @@ class Node:
         self.events.emit(
             SystemEvent(action=action, detail=detail, level=level, at=self.clock.time())
         )
+
+
+def _settings(config: Config) -> Settings:
+    return Settings(config, dict.fromkeys(given_keys(config), "configuration"))
 
 
 def _path(text: str | None) -> Path | None:

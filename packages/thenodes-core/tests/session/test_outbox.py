@@ -14,7 +14,7 @@ CONTROL_FRAMES = 64
 
 
 def make(*, coalesces: bool = True, **limits: int) -> Outbox:
-    return Outbox(Limits(**limits), coalesces=coalesces)
+    return Outbox(Limits(**limits), coalesces=coalesces, send_now=lambda frame: False)
 
 
 async def taken(outbox: Outbox) -> list[bytes]:

@@ -60,11 +60,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.control_messages: list[Message] = []
         self.unknown: list[tuple[str, int, bool]] = []
 
     def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
         self.messages += messages
         return False
+
+    def control(self, session: Session, message: Message) -> None:
+        self.control_messages.append(message)
 
     def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
         self.unknown.append((kind, count, first))

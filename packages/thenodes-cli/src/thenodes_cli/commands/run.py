@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
-from thenodes_core import Config, Node, load_config
-from thenodes_core.config import make_config
+from thenodes_core import Node, Settings
 from thenodes_core.events.console import ConsoleSink
 from thenodes_plugin_api import Level
 
 from ..console import Console
-from .target import DEFAULT_STATE_DIR
+from .target import DEFAULT_STATE_DIR, config_option, read_settings
 
 __all__ = ["command"]
 
@@ -36,12 +36,7 @@ Examples:
   thenodes run --config node.toml --log-level warning
   printf 'peers\\nquit\\ny\\n' | thenodes run --prompt"""
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A TOML file; the options below win over it.",
-)
+@config_option("A TOML file; environment variables and the options below win over it.")
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.  [default: 50000]"
@@ -99,10 +94,10 @@ def command(
     its plugins. `thenodes status` and `thenodes exec` talk to it.
     """
     flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
-    config, given = make_config(flags) if config_file is None else load_config(config_file, flags)
-    if config.node.state_dir is None:
-        config, given = _with_state_dir(config, given)
-    asyncio.run(_run(config, given, Level(log_level.lower()), prompt=prompt))
+    settings = read_settings(config_file, flags)
+    if settings.config.node.state_dir is None:
+        settings = _with_state_dir(settings)
+    asyncio.run(_run(settings, Level(log_level.lower()), prompt=prompt))
 
 
 def _flags(
@@ -133,17 +128,19 @@ def _flags(
     return flags
 
 
-def _with_state_dir(config: Config, given: frozenset[str]) -> tuple[Config, frozenset[str]]:
-    from msgspec.structs import replace
-
+def _with_state_dir(settings: Settings) -> Settings:
+    config = settings.config
     node = replace(config.node, state_dir=str(DEFAULT_STATE_DIR))
-    return replace(config, node=node), given
+    return replace(settings, config=replace(config, node=node))
 
 
-async def _run(config: Config, given: frozenset[str], level: Level, *, prompt: bool) -> None:
+async def _run(settings: Settings, level: Level, *, prompt: bool) -> None:
     console = Console(sys.stderr)
     logging.basicConfig(level=level.severity, handlers=[console.log_handler()], force=True)
-    node = Node(config, given=given, sinks=(ConsoleSink(console.write, level=level),))
+    sinks = [ConsoleSink(console.write, level=level)]
+    if settings.config.logging.disable_console:
+        sinks.clear()
+    node = Node(settings, sinks=tuple(sinks))
     serving = asyncio.ensure_future(_serve(node, console, prompt=prompt))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

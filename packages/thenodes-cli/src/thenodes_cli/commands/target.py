@@ -1,16 +1,24 @@
-"""Which running node a command is for: `--config` or `--state-dir`."""
+"""Where a command has its settings from, and which running node it is for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from thenodes_core import ConfigError, load_config
+from thenodes_core import ConfigError, Settings
+from thenodes_core.config import CONFIG_VARIABLE, Source, read_environment, read_file, settle
 
-__all__ = ["DEFAULT_STATE_DIR", "resolve_state_dir", "target_options"]
+__all__ = [
+    "DEFAULT_STATE_DIR",
+    "config_option",
+    "read_settings",
+    "resolve_state_dir",
+    "target_options",
+]
 
 DEFAULT_STATE_DIR = Path("data")
 """Where `thenodes run` keeps its state if nothing else is said, as in the reference."""
@@ -25,13 +33,30 @@ def target_options(function: F) -> F:
         type=click.Path(path_type=Path, file_okay=False),
         help=f"The node's state directory.  [default: {DEFAULT_STATE_DIR}]",
     )
-    config = click.option(
+    return config_option("The node's configuration file; its state_dir is used.")(
+        state_dir(function)
+    )
+
+
+def config_option(text: str) -> Callable[[F], F]:
+    """`--config`, which `THENODES_CONFIG` can name too."""
+    return click.option(
         "--config",
         "config_file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="The node's configuration file; its state_dir is used.",
+        envvar=CONFIG_VARIABLE,
+        help=text,
     )
-    return config(state_dir(function))
+
+
+def read_settings(config_file: Path | None, options: Mapping[str, Any]) -> Settings:
+    """The command's settings: options over the environment over the file.
+
+    Raises:
+        ConfigError: names the source that cannot be used, and why.
+    """
+    sources = [] if config_file is None else [read_file(config_file)]
+    return settle([*sources, read_environment(os.environ), Source("options", options)])
 
 
 def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
@@ -40,9 +65,10 @@ def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
     Raises:
         ConfigError: both are given, or the file cannot be used.
     """
-    if config_file is None:
-        return (state_dir or DEFAULT_STATE_DIR).expanduser()
     if state_dir is not None:
-        raise ConfigError("--config and --state-dir both name a node: give one of them")
-    config, _ = load_config(config_file)
-    return Path(config.node.state_dir or DEFAULT_STATE_DIR)
+        source = click.get_current_context().get_parameter_source("config_file")
+        if config_file is not None and source is click.core.ParameterSource.COMMANDLINE:
+            raise ConfigError("--config and --state-dir both name a node: give one of them")
+        return state_dir.expanduser()
+    config = read_settings(config_file, {}).config
+    return Path(config.node.state_dir or DEFAULT_STATE_DIR).expanduser()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import enum
 from collections import deque
+from collections.abc import Callable
 
 from ..limits import Limits
 
@@ -29,12 +30,21 @@ class Outbox:
     share in the data lane's bound and a small one of its own: a peer that
     provokes more control frames than it reads gets no more of them.
 
+    A frame that nothing precedes is handed over at once: it need not wait for the
+    writer's turn. What follows in the same turn of the event loop is queued, so
+    that a burst is coalesced all the same.
+
     Args:
         limits: the bounds, and how much one WebSocket message may hold.
         coalesces: whether one WebSocket message may hold several frames.
+        send_now: sends one message if that takes no waiting; False where it would.
     """
 
-    def __init__(self, limits: Limits, *, coalesces: bool) -> None:
+    def __init__(
+        self, limits: Limits, *, coalesces: bool, send_now: Callable[[bytes], bool]
+    ) -> None:
+        self._send_now = send_now
+        self._sent_this_turn = False
         self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
         self._frames_max = limits.outbox_frames
         self._bytes_max = limits.outbox_bytes
@@ -59,6 +69,10 @@ class Outbox:
 
     def offer(self, frame: bytes, lane: Lane = Lane.DATA) -> bool:
         """Queue a frame if there is room; never waits."""
+        if self._is_idle() and self._send_now(frame):
+            self._sent_this_turn = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+            return True
         queue = self._lanes[lane]
         if lane is Lane.CONTROL:
             full = len(queue) >= _CONTROL_FRAMES
@@ -101,6 +115,14 @@ class Outbox:
         batch = self._batch()
         self._wake_senders()
         return batch
+
+    def _is_idle(self) -> bool:
+        """True where the writer waits with nothing queued, and nothing was handed over lately."""
+        writer = self._writer
+        return not (writer is None or writer.done() or self._sent_this_turn or self._closed)
+
+    def _next_turn(self) -> None:
+        self._sent_this_turn = False
 
     def close(self) -> None:
         """Take nothing more; what is queued can still be taken."""

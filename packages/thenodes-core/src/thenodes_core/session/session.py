@@ -18,6 +18,8 @@ from thenodes_plugin_api import (
     NotConnected,
     OutboxFull,
     PeerInfo,
+    PeerList,
+    PeerRequest,
     Verified,
 )
 
@@ -27,7 +29,9 @@ from ..limits import Limits
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec, UnknownKind
 from ..protocol.handshake import Handshake, Refused, Role, State
+from ..rate import TokenBucket
 from ..transport.base import Link
+from .liveness import Liveness, Verdict
 from .outbox import Lane, Outbox
 
 __all__ = ["Receiver", "Session"]
@@ -35,9 +39,11 @@ __all__ = ["Receiver", "Session"]
 # A heartbeat needs no answer where something was sent as lately as this.
 _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 
-# Kinds that concern the session and reach nobody else.
-_SESSION_KINDS: frozenset[type[Body]] = frozenset({Hello, Auth, Heartbeat, Disconnect})
-_NOT_FOR_PLUGINS = _SESSION_KINDS | {NoneType}
+# Kinds that concern the session or are answered by the node, and unknown ones.
+_CONTROL = frozenset({Hello, Auth, Heartbeat, Disconnect, PeerRequest, PeerList, NoneType})
+
+_CONTROL_BURST = 10
+_RATE_LIMITED_RETRY_SECONDS = 30.0
 
 # Messages read after the end of a handshake, for the reason that may be among them.
 _HEARD_OUT = 4
@@ -52,6 +58,10 @@ class Receiver(Protocol):
         """Take messages, in order. Returns True to be given a turn of the event loop."""
         ...
 
+    def control(self, session: Session, message: Message) -> None:
+        """Take a message that the node answers itself: PEER_REQUEST, PEER_LIST."""
+        ...
+
     def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
         """Told of messages of kinds that this version does not know.
 
@@ -62,6 +72,10 @@ class Receiver(Protocol):
             first: True for the first of this session.
         """
         ...
+
+
+class _TooManyControlMessages(Exception):
+    """Raised where a peer floods the node itself."""
 
 
 class Session:
@@ -88,7 +102,7 @@ class Session:
     ) -> None:
         self.role = role
         self.codec = codec
-        self.outbox = Outbox(limits, coalesces=codec.coalesces)
+        self.outbox = Outbox(limits, coalesces=codec.coalesces, send_now=self._send_frame_now)
         self._link = link
         self._handshake = handshake
         self._limits = limits
@@ -97,7 +111,12 @@ class Session:
         self._told: Disconnect | None = None
         self._early: Sequence[Message | UnknownKind] = ()
         self._last_sent = 0.0
+        self._sent_messages = 0
+        self._sending = False
+        self._asked = False
         self._unknown_seen = False
+        self._liveness: Liveness | None = None
+        self._control_rate: TokenBucket | None = None
         self._info: PeerInfo | None = None
 
     @property
@@ -200,6 +219,10 @@ class Session:
 
     async def run(self, receiver: Receiver) -> Ending:
         """Carry messages until the session ends; returns how it did."""
+        now = self._clock.monotonic()
+        rate = self._limits.control_per_second
+        self._liveness = Liveness(self._limits, now)
+        self._control_rate = TokenBucket(rate, rate * _CONTROL_BURST, now)
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(), name="session writer")
@@ -255,6 +278,38 @@ class Session:
         """End the session now, without a word."""
         self._link.abort()
 
+    def look(self) -> None:
+        """See whether the peer is alive; to be called about every second while it runs.
+
+        Asks a silent peer for a sign of life, and cuts one that stays silent or
+        takes nothing of what is queued for it.
+        """
+        liveness = self._liveness
+        if liveness is None or self._ending is not None:
+            return
+        unsent = self._link.unsent_bytes
+        verdict = liveness.look(
+            self._clock.monotonic(),
+            received=self._link.received_bytes,
+            written=(self._sent_messages, unsent),
+            waiting=self._sending or unsent > 0 or len(self.outbox) > 0,
+        )
+        limits = self._limits
+        match verdict:
+            case Verdict.ASK:
+                self._asked = True
+                self.control(Heartbeat())
+            case Verdict.SILENT:
+                self._cut(f"no sign of life for {limits.heartbeat_seconds * 3:g} s")
+            case Verdict.STUCK:
+                waits = f"{len(self.outbox)} messages and {unsent} bytes wait"
+                self._cut(f"took nothing for {limits.progress_seconds:g} s: {waits}")
+
+    def _cut(self, detail: str) -> None:
+        self._ending = Ending.here(CloseCode.TIMEOUT, detail)
+        self.outbox.close()
+        self._link.abort()
+
     async def _read(self, receiver: Receiver) -> Ending:
         try:
             self._take(self._early, receiver)
@@ -266,10 +321,19 @@ class Session:
         except LinkClosed as error:
             return self._ending or self._ending_of(error)
         except ProtocolError as error:
-            ending = Ending.here(CloseCode.PROTOCOL, str(error))
-            self.end(ending)
-            await self._until_closed()
-            return self._ending or ending
+            return await self._end_here(Ending.here(CloseCode.PROTOCOL, str(error)))
+        except _TooManyControlMessages:
+            detail = f"more than {self._limits.control_per_second} control messages a second"
+            return await self._end_here(
+                Ending.here(
+                    CloseCode.RATE_LIMITED, detail, retry_after=_RATE_LIMITED_RETRY_SECONDS
+                )
+            )
+
+    async def _end_here(self, ending: Ending) -> Ending:
+        self.end(ending)
+        await self._until_closed()
+        return self._ending or ending
 
     def _decode(self, data: bytes) -> list[Message | UnknownKind]:
         sender = self._handshake.peer.node_id
@@ -283,42 +347,62 @@ class Session:
         return False
 
     def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
-        if _NOT_FOR_PLUGINS.isdisjoint({type(message.body) for message in messages}):
+        if _CONTROL.isdisjoint({type(message.body) for message in messages}):
             return receiver.deliver(self, cast("Sequence[Message]", messages))
-        ours = [message for message in messages if isinstance(message, Message)]
-        unknown = [message.kind for message in messages if isinstance(message, UnknownKind)]
+        control = [m for m in messages if type(m.body) in _CONTROL]
+        rate = self._control_rate
+        if rate is not None and not rate.take(self._clock.monotonic(), len(control)):
+            raise _TooManyControlMessages
+        unknown = [message.kind for message in control if isinstance(message, UnknownKind)]
         if unknown:
             first, self._unknown_seen = not self._unknown_seen, True
             receiver.unknown_kinds(self, unknown[0], len(unknown), first=first)
-        return receiver.deliver(
-            self, [message for message in ours if not self._handle(message.body)]
-        )
+        for message in control:
+            if isinstance(message, Message):
+                self._handle(message, receiver)
+        data = [m for m in messages if type(m.body) not in _CONTROL]
+        return receiver.deliver(self, cast("Sequence[Message]", data))
 
-    def _handle(self, body: Body) -> bool:
-        """Handle a message of the session itself; False where it is not one."""
+    def _handle(self, message: Message, receiver: Receiver) -> None:
+        body = message.body
         match body:
             case Heartbeat():
-                if self._clock.monotonic() - self._last_sent >= _ANSWERED_BY_TRAFFIC_SECONDS:
-                    self._last_sent = self._clock.monotonic()
-                    self.control(body)
+                self._answer_heartbeat()
             case Disconnect():
                 self._told = body
-            case _ if type(body) in _SESSION_KINDS:
-                raise ProtocolError(f"{body.token} in an established session")
+            case PeerRequest() | PeerList():
+                receiver.control(self, message)
             case _:
-                return False
-        return True
+                raise ProtocolError(f"{body.token} in an established session")
+
+    def _answer_heartbeat(self) -> None:
+        # The answer to this side's own is not answered, or two far nodes would never end.
+        asked, self._asked = self._asked, False
+        now = self._clock.monotonic()
+        if not asked and now - self._last_sent >= _ANSWERED_BY_TRAFFIC_SECONDS:
+            self._last_sent = now
+            self.control(Heartbeat())
 
     async def _write(self) -> None:
         try:
             while (data := await self.outbox.take()) is not None:
                 self._last_sent = self._clock.monotonic()
+                self._sending = True
                 await self._link.send(data)
+                self._sending = False
+                self._sent_messages += 1
             if self._ending is not None:
                 await self._say_goodbye(self._ending)
         except LinkClosed:
             # The reader sees the same end and says how it came about.
             self.outbox.close()
+
+    def _send_frame_now(self, frame: bytes) -> bool:
+        if not self._link.send_now(frame):
+            return False
+        self._last_sent = self._clock.monotonic()
+        self._sent_messages += 1
+        return True
 
     async def _until_closed(self) -> None:
         try:

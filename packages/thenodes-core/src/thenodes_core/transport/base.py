@@ -28,12 +28,26 @@ class Link(Protocol):
         """Refuse messages longer than this from now on."""
         ...
 
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes ever came, of whatever kind: any is a sign of life."""
+        ...
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes the peer's side has not taken off the socket yet."""
+        ...
+
     async def receive(self) -> bytes:
         """Return the next message.
 
         Raises:
             LinkClosed: the connection ended.
         """
+        ...
+
+    def send_now(self, data: bytes) -> bool:
+        """Send one message if that takes no waiting; False where it would, or the link ended."""
         ...
 
     async def send(self, data: bytes) -> None:

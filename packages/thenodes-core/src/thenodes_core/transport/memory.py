@@ -114,6 +114,12 @@ class MemoryLink:
         self._changed = asyncio.Event()
         self._message_bytes: int | None = None
         self._end: LinkClosed | None = None
+        self.received_bytes = 0
+
+    @property
+    def unsent_bytes(self) -> int:
+        """None: what waits at the other end counts as sent."""
+        return 0
 
     def limit(self, message_bytes: int) -> None:
         """Refuse longer messages from now on."""
@@ -134,18 +140,24 @@ class MemoryLink:
 
     async def send(self, data: bytes) -> None:
         """Put a message on its way."""
-        other, network = self.other, self._network
-        while len(other._inbox) + other._on_the_way >= network.queue_messages and self._end is None:
+        while not self.send_now(data):
+            if self._end is not None:
+                raise self._end
             await self._wait()
-        if self._end is not None:
-            raise self._end
+
+    def send_now(self, data: bytes) -> bool:
+        """Put a message on its way, unless too many are."""
+        other, network = self.other, self._network
+        if self._end is not None or other._waiting_messages >= network.queue_messages:
+            return False
         if network.loss and network.random.random() < network.loss:
-            return
-        if not network.delay_seconds:
+            return True
+        if network.delay_seconds:
+            other._on_the_way += 1
+            network.clock.call_later(network.delay_seconds, lambda: other._land(data))
+        else:
             other._arrive(data)
-            return
-        other._on_the_way += 1
-        network.clock.call_later(network.delay_seconds, lambda: other._land(data))
+        return True
 
     async def close(self, code: int, reason: str) -> None:
         """End both sides, telling the other once it has what was sent before."""
@@ -163,12 +175,17 @@ class MemoryLink:
         self._finish(LinkClosed(by_peer=False))
         self.other._finish(LinkClosed())
 
+    @property
+    def _waiting_messages(self) -> int:
+        return len(self._inbox) + self._on_the_way
+
     def _land(self, data: bytes) -> None:
         self._on_the_way -= 1
         self._arrive(data)
 
     def _arrive(self, data: bytes) -> None:
         if self._end is None:
+            self.received_bytes += len(data)
             self._inbox.append(data)
             self._changed.set()
 

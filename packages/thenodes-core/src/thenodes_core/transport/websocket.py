@@ -19,6 +19,7 @@ from websockets.exceptions import (
     InvalidURI,
     NegotiationError,
 )
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from ..address import host_port
@@ -31,6 +32,10 @@ __all__ = ["WebSocketLink", "WebSocketTransport"]
 _OFFERED = [Subprotocol(name) for name in SUBPROTOCOLS]
 _JSON = _OFFERED[1]
 
+# A message begins to be sent only where less than `write_limit` waits, so that only
+# answers to pings can bring a write buffer to this.
+_WRITE_BUFFER_BYTES = 2 * 1024 * 1024
+
 _NOT_HERE = "not an address of this machine"
 
 # The library reports on a logger of its own; what operators need to know becomes
@@ -41,7 +46,7 @@ _silent = logging.Logger("thenodes.websockets", level=logging.CRITICAL + 1)
 class WebSocketLink:
     """A link over one WebSocket connection."""
 
-    def __init__(self, connection: Connection, *, close_seconds: float) -> None:
+    def __init__(self, connection: _Watched, *, close_seconds: float) -> None:
         self._connection = connection
         self._close_seconds = close_seconds
         self._text = connection.subprotocol != _OFFERED[0]
@@ -55,6 +60,16 @@ class WebSocketLink:
     def remote(self) -> str:
         """The other end, `host:port`."""
         return _format(self._connection.remote_address)
+
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes ever came."""
+        return self._connection.received_bytes
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait in the socket's write buffer."""
+        return self._connection.transport.get_write_buffer_size()
 
     def limit(self, message_bytes: int) -> None:
         """Refuse longer messages from now on."""
@@ -72,8 +87,22 @@ class WebSocketLink:
         expected = "text" if self._text else "binary"
         raise LinkClosed(4000, f"{self.subprotocol} expects {expected} messages", by_peer=False)
 
+    def send_now(self, data: bytes) -> bool:
+        """Send one message if the socket's buffer has room: `send` without its waiting."""
+        connection = self._connection
+        if connection.paused or connection.protocol.state is not State.OPEN:
+            return False
+        if self._text:
+            connection.protocol.send_text(data)
+        else:
+            connection.protocol.send_binary(data)
+        connection.send_data()
+        return True
+
     async def send(self, data: bytes) -> None:
         """Send one message, as text in JSON and as bytes otherwise."""
+        if self.send_now(data):
+            return
         try:
             await self._connection.send(data, text=self._text)
         except ConnectionClosed as error:
@@ -191,18 +220,24 @@ class _WebSocketListener:
             connection.transport.abort()
 
 
-class _ClosingInTime(Connection):
-    """Cuts the connection of a peer that does not end it after a close frame.
+class _Watched(Connection):
+    """Counts what comes, and ends connections that the library would keep.
 
-    The library sets a deadline for that and holds to it only where something is sent.
+    The library sets a deadline for a peer that does not end the connection after a
+    close frame, and holds to it only where something is sent; and it answers pings
+    whether or not the peer reads the answers.
     """
 
+    received_bytes = 0
     _cut: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
+        self.received_bytes += len(data)
         super().data_received(data)
         if self.close_deadline is not None and self._cut is None:
             self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
+        if self.paused and self.transport.get_write_buffer_size() > _WRITE_BUFFER_BYTES:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._cut is not None:
@@ -217,11 +252,11 @@ class _Connect(connect):
         return exc
 
 
-class _Dialled(_ClosingInTime, ClientConnection):
+class _Dialled(_Watched, ClientConnection):
     pass
 
 
-class _Accepted(_ClosingInTime, ServerConnection):
+class _Accepted(_Watched, ServerConnection):
     """Tells of connections that are not WebSocket, or are refused before they become a link."""
 
     def __init__(self, report: Report, opening: set[_Accepted], *args: Any, **kwargs: Any) -> None:

@@ -1,0 +1,60 @@
+"""A node's configuration: its shape, where its values come from, and what is refused."""
+
+from .checks import is_loopback, validate
+from .environment import CONFIG_VARIABLE, read_environment, variable
+from .presets import with_defaults
+from .sources import (
+    Locks,
+    Settings,
+    Source,
+    given_keys,
+    keys_and_values,
+    load_config,
+    make_config,
+    read_file,
+    settle,
+)
+from .tables import (
+    Config,
+    DiscoveryTable,
+    EncryptionTable,
+    LoggingTable,
+    NetworkTable,
+    NodeTable,
+    PersistenceTable,
+    PluginsTable,
+    RealmAccessTable,
+    RealmTable,
+    TransportTable,
+    setting_types,
+)
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "Config",
+    "DiscoveryTable",
+    "EncryptionTable",
+    "Locks",
+    "LoggingTable",
+    "NetworkTable",
+    "NodeTable",
+    "PersistenceTable",
+    "PluginsTable",
+    "RealmAccessTable",
+    "RealmTable",
+    "Settings",
+    "Source",
+    "TransportTable",
+    "given_keys",
+    "is_loopback",
+    "keys_and_values",
+    "load_config",
+    "make_config",
+    "read_environment",
+    "read_file",
+    "setting_types",
+    "settle",
+    "validate",
+    "variable",
+    "with_defaults",
+]

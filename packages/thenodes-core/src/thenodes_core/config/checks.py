@@ -1,0 +1,167 @@
+"""What a configuration may not say."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from ..address import parse_address
+from ..errors import ConfigError
+from .tables import Config, setting_types
+
+__all__ = ["check_table", "is_loopback", "nearest_key", "validate"]
+
+_WORD_CHARACTERS = 64
+
+
+def check_table(table: Mapping[str, Any], source: str) -> Config:
+    """Make a configuration of nested tables.
+
+    Args:
+        table: nested like the file.
+        source: where it came from, for the error.
+
+    Raises:
+        ConfigError: unknown keys, all of them, or a value of the wrong type.
+    """
+    unknown = [f"unknown key {key}{nearest_key(key)}" for key in _unknown(table, Config)]
+    if unknown:
+        raise ConfigError("\n".join(f"{source}: {text}" for text in unknown))
+    try:
+        return msgspec.convert(table, Config)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        if at := _AT.search(text):
+            text = f"{at[1]}: {text[: at.start()]}"
+        raise ConfigError(f"{source}: {text}") from error
+
+
+def nearest_key(dotted: str) -> str:
+    """`; did you mean …?`, or what is known in that table."""
+    where, _, name = dotted.rpartition(".")
+    prefix = f"{where}." if where else ""
+    known = [key for key, _ in setting_types()]
+    here = [key[len(prefix) :].partition(".")[0] for key in known if key.startswith(prefix)]
+    close = [prefix + key for key in difflib.get_close_matches(name, here, n=1)]
+    close += [key for key in known if key.rpartition(".")[2] == name]
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; known here: {', '.join(dict.fromkeys(here))}"
+
+
+def validate(config: Config, origins: Mapping[str, str] | None = None) -> None:
+    """Check what a type cannot say.
+
+    Args:
+        config: the values.
+        origins: where each dotted key has its value from, for the error.
+
+    Raises:
+        ConfigError: names the origin, the key, what was expected, and the way out.
+    """
+    for key, problem in _problems(config):
+        origin = (origins or {}).get(key)
+        raise ConfigError(f"{origin}: {key}: {problem}" if origin else f"{key}: {problem}")
+
+
+def _problems(config: Config) -> Iterator[tuple[str, str]]:
+    yield from _word_problems(config)
+    for address in config.bootstrap_nodes:
+        try:
+            parse_address(address)
+        except ValueError as error:
+            yield "bootstrap_nodes", str(error)
+    for key, is_asked, way_out in _NOT_BUILT:
+        value = _value(config, key)
+        if is_asked(value):
+            yield key, f"{msgspec.json.encode(value).decode()} {way_out}"
+    if not is_loopback(config.host) and not config.encryption.allow_plaintext:
+        yield (
+            "host",
+            f"listening on {config.host} without TLS lets everybody on the network read and "
+            "change the traffic; listen on 127.0.0.1, or set encryption.allow_plaintext = true",
+        )
+    if config.node.state_dir is None:
+        if not config.node.allow_ephemeral:
+            yield (
+                "node.allow_ephemeral",
+                "false needs a place for the node's key; set node.state_dir",
+            )
+        persistence = config.network.persistence
+        if persistence.enabled and persistence.path is None:
+            yield (
+                "network.persistence.enabled",
+                "true needs a place for peers.json; set node.state_dir or network.persistence.path",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """True where only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+
+_NO_TRUST = 'cannot be kept: trust policies are not built yet; leave it out, or mode = "open"'
+_NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
+
+# Keys of the reference that do nothing here yet, and values that would have done something.
+_NOT_BUILT: tuple[tuple[str, Any, str], ...] = (
+    ("encryption.enabled", bool, "TLS is not built yet; set it to false, and listen on 127.0.0.1"),
+    ("encryption.backend", "noise".__eq__, 'is not offered here: Noise has no successor; use "tls"'),
+    ("encryption.mtls", bool, "cannot be kept: TLS is not built yet; leave it out"),
+    ("encryption.accept_self_signed", False.__eq__, _NO_TRUST),
+    ("encryption.trust_policy.mode", "open".__ne__, _NO_TRUST),
+    ("encryption.trust_policy.accept_self_signed", False.__eq__, _NO_TRUST),
+    ("encryption.trust_policy.store_new_certs", "none".__ne__, _NO_TRUST),
+    ("encryption.trust_policy.reject_expired", bool, _NO_TRUST),
+    ("encryption.trust_policy.reject_before_valid", bool, _NO_TRUST),
+    ("encryption.trust_policy.enforce_ca_chain", bool, _NO_TRUST),
+    ("encryption.trust_policy.pin_subjects", bool, _NO_TRUST),
+    ("encryption.trust_policy.pin_fingerprints", bool, _NO_TRUST),
+    ("encryption.trust_policy.realm_subject_binding", bool, _NO_TRUST),
+    ("network.relay.enabled", bool, _NO_RELAY),
+    ("network.relay.store_forward", bool, _NO_RELAY),
+    ("network.relay.selection", "none".__ne__, _NO_RELAY),
+)
+
+
+def _word_problems(config: Config) -> Iterator[tuple[str, str]]:
+    for key in ("realm.name", "realm.code", "realm.version", "node.node_type", "app_name"):
+        text = _value(config, key) or ""
+        if not text.isprintable() or len(text) > _WORD_CHARACTERS:
+            expected = f"expected at most {_WORD_CHARACTERS} printable characters"
+            yield key, f"{expected}, got {text!r}"
+    if not config.realm.name.strip():
+        yield "realm.name", "expected a name, got an empty one"
+
+
+def _value(config: msgspec.Struct, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _unknown(
+    table: Mapping[str, Any], expected: type[msgspec.Struct], prefix: str = ""
+) -> Iterator[str]:
+    types = {field.name: field.type for field in structs.fields(expected)}
+    for name, value in table.items():
+        kind = types.get(name)
+        if name not in types:
+            yield f"{prefix}{name}"
+        elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            if isinstance(value, Mapping):
+                yield from _unknown(value, kind, f"{prefix}{name}.")

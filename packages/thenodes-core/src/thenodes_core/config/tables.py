@@ -1,0 +1,298 @@
+"""The shape of a node's configuration: every table and key, with its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import structs
+
+from thenodes_plugin_api import NodeId
+
+from ..limits import Limits
+
+__all__ = [
+    "Config",
+    "DiscoveryTable",
+    "EncryptionTable",
+    "LoggingTable",
+    "NetworkTable",
+    "NodeTable",
+    "PersistenceTable",
+    "PluginsTable",
+    "RealmAccessTable",
+    "RealmTable",
+    "RelayTable",
+    "TransportTable",
+    "TrustPolicyTable",
+    "setting_types",
+]
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class RealmTable(_Table, frozen=True, kw_only=True):
+    """`[realm]`: the network; nodes of different realms refuse each other.
+
+    Attributes:
+        name: for people.
+        code: for machines; derived from the name where absent.
+        version: of the application protocol. Default `"1.0"`.
+    """
+
+    name: str = "default"
+    code: str | None = None
+    version: str = "1.0"
+
+
+class NodeTable(_Table, frozen=True, kw_only=True):
+    """`[node]`: this node.
+
+    Attributes:
+        id: its id; derived from its key where absent, which nobody else can claim.
+        state_dir: key, lock, control socket, logs and plugins' data. A library
+            user who gives none gets a key that lives as long as the node.
+        id_file: a file of the state directory whose text is the id where `id` is
+            absent; the reference keeps its id there. It is read, never written:
+            an id that nobody chose derives from the key.
+        allow_ephemeral: whether a node without a state directory may run, with
+            a key that ends with it. Default true.
+        node_type: its type in the realm. Default `"daemon"`, as in the reference.
+    """
+
+    id: NodeId | None = None
+    state_dir: str | None = None
+    id_file: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^/\x00]+\Z")] = (
+        "node_id"
+    )
+    allow_ephemeral: bool = True
+    node_type: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "daemon"
+
+
+class RealmAccessTable(_Table, frozen=True, kw_only=True):
+    """`[realm_access]`: who of the realm is admitted.
+
+    Attributes:
+        allowed_node_types: types of node; all where absent.
+    """
+
+    allowed_node_types: tuple[str, ...] | None = None
+
+
+class EncryptionPathsTable(_Table, frozen=True, kw_only=True):
+    """`[encryption.paths]`: files and folders of keys and certificates, for TLS."""
+
+    own_certificate: str | None = None
+    own_private_key: str | None = None
+    trusted_cert_dir: str | None = None
+    trusted_crl_dir: str | None = None
+    rejected_dir: str | None = None
+    issuer_cert_dir: str | None = None
+    issuer_crl_dir: str | None = None
+
+
+class NoiseTable(_Table, frozen=True, kw_only=True):
+    """`[encryption.noise]`: settings of the reference's Noise backend, which is not offered here."""
+
+    pattern: str | None = None
+    curve: str | None = None
+    cipher: str | None = None
+    hash: str | None = None
+    static_key_path: str | None = None
+
+
+class TrustPathsTable(_Table, frozen=True, kw_only=True):
+    """`[encryption.trust_policy.paths]`."""
+
+    observed_dir: str | None = None
+
+
+class TrustPolicyTable(_Table, frozen=True, kw_only=True):
+    """`[encryption.trust_policy]`: whose key is trusted. Not built yet: only `open` is accepted."""
+
+    mode: Literal["open", "allowlist", "observe", "tofu", "hybrid"] = "open"
+    accept_self_signed: bool = True
+    store_new_certs: Literal["none", "observed"] = "none"
+    reject_expired: bool = False
+    reject_before_valid: bool = False
+    enforce_ca_chain: bool = False
+    pin_subjects: tuple[str, ...] = ()
+    pin_fingerprints: tuple[str, ...] = ()
+    pin_fp_algo: Literal["sha256"] = "sha256"
+    realm_subject_binding: bool = False
+    paths: TrustPathsTable = TrustPathsTable()
+
+
+class EncryptionTable(_Table, frozen=True, kw_only=True):
+    """`[encryption]`: protection of the connections.
+
+    Attributes:
+        enabled: TLS. Not built yet: true is an error.
+        backend: `"tls"`; `"noise"` is an error.
+        mtls: ask peers for a certificate of a CA. Not built yet: true is an error.
+        accept_self_signed: the reference's older key of `trust_policy`.
+        allow_plaintext: listen beyond loopback without TLS. Default false,
+            because everybody on the way could read and change everything.
+        paths: of keys and certificates.
+        noise: settings of a backend that is not offered.
+        trust_policy: whose key is trusted.
+    """
+
+    enabled: bool = False
+    backend: Literal["tls", "noise", "none"] = "tls"
+    mtls: bool = False
+    accept_self_signed: bool = True
+    allow_plaintext: bool = False
+    paths: EncryptionPathsTable = EncryptionPathsTable()
+    noise: NoiseTable = NoiseTable()
+    trust_policy: TrustPolicyTable = TrustPolicyTable()
+
+
+class LoggingTable(_Table, frozen=True, kw_only=True):
+    """`[logging]`: where events are written.
+
+    Attributes:
+        json_path: a file of one JSON object a line; `logs/events.jsonl` in the
+            state directory where absent, none where empty. A node without a
+            state directory writes none.
+        json_max_bytes: the file is rotated beyond this. Default 5 MiB.
+        json_rotate: how many old files are kept. Default 3.
+        disable_console: whether `thenodes run` shows no events.
+    """
+
+    json_path: str | None = None
+    json_max_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 5 * 1024 * 1024
+    json_rotate: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 3
+    disable_console: bool = False
+
+
+class DiscoveryTable(_Table, frozen=True, kw_only=True):
+    """`[discovery]`: learning the addresses of peers from peers.
+
+    Attributes:
+        enabled: ask, answer and dial what was learned. Default true.
+        request_interval_secs: seconds between two requests. Default 90.
+        request_want: how many addresses are asked for; with as many peers
+            connected no learned address is dialled. Default 16.
+    """
+
+    enabled: bool = True
+    request_interval_secs: Seconds = 90
+    request_want: Annotated[int, msgspec.Meta(ge=0, le=256)] = 16
+
+
+class PersistenceTable(_Table, frozen=True, kw_only=True):
+    """`[network.persistence]`: known addresses on disk.
+
+    Attributes:
+        enabled: keep them. Default false, as in the reference.
+        path: the file; `peers.json` in the state directory where absent.
+        max_entries: how many are known at once. Default 1024.
+        ttl_secs: an address that did not answer for so long is forgotten on
+            load. Default a week.
+        save_interval_secs: how often changes are written. Default 60.
+    """
+
+    enabled: bool = False
+    path: str | None = None
+    max_entries: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1024
+    ttl_secs: Seconds = 604_800
+    save_interval_secs: Seconds = 60
+
+
+class RelayTable(_Table, frozen=True, kw_only=True):
+    """`[network.relay]`: the relay. Not built yet: what would switch it on is an error."""
+
+    enabled: bool = False
+    store_forward: bool = False
+    queue_max_per_target: Size = 1024
+    queue_max_global: Size = 8192
+    selection: Literal["none", "rendezvous"] = "none"
+
+
+class NetworkTable(_Table, frozen=True, kw_only=True):
+    """`[network]`."""
+
+    persistence: PersistenceTable = PersistenceTable()
+    relay: RelayTable = RelayTable()
+
+
+class TransportTable(_Table, frozen=True, kw_only=True):
+    """`[transport]`: the WebSocket server.
+
+    Attributes:
+        origins: values of the Origin header that are admitted; none by default,
+            so that no web page can reach a node on loopback.
+    """
+
+    origins: tuple[str, ...] = ()
+
+
+class PluginsTable(_Table, frozen=True, kw_only=True):
+    """`[plugins]`: what is loaded.
+
+    Attributes:
+        directory: every plugin in it is loaded.
+        paths: single plugins.
+        installed: installed plugins, by the name of their entry point in the
+            group `thenodes.plugins`. None by default: nothing is loaded that
+            the operator did not name.
+    """
+
+    directory: str | None = None
+    paths: tuple[str, ...] = ()
+    installed: tuple[str, ...] = ()
+
+
+class Config(_Table, frozen=True, kw_only=True):
+    """Everything that can be set of a node.
+
+    Attributes:
+        host: address to listen on. Default 127.0.0.1: only this machine.
+        port: TCP port. Default 50000, as in the reference; 0 takes a free one.
+        bootstrap_nodes: addresses to stay connected with: `host:port`, `ws://…`, `wss://…`.
+        app_name: the application's name, for people.
+        realm: the network.
+        node: this node.
+        realm_access: who is admitted.
+        encryption: protection of the connections.
+        transport: the WebSocket server.
+        discovery: learning addresses from peers.
+        network: known addresses on disk, and the relay.
+        logging: where events are written.
+        limits: how much one peer may ask of this node, see `Limits`.
+        plugins: what is loaded.
+        plugin: one table a plugin, `[plugin.<id>]`.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 50000
+    bootstrap_nodes: tuple[str, ...] = ()
+    app_name: str | None = None
+    realm: RealmTable = RealmTable()
+    node: NodeTable = NodeTable()
+    realm_access: RealmAccessTable = RealmAccessTable()
+    encryption: EncryptionTable = EncryptionTable()
+    transport: TransportTable = TransportTable()
+    discovery: DiscoveryTable = DiscoveryTable()
+    network: NetworkTable = NetworkTable()
+    logging: LoggingTable = LoggingTable()
+    limits: Limits = Limits()
+    plugins: PluginsTable = PluginsTable()
+    plugin: Mapping[str, Mapping[str, Any]] = {}
+
+
+def setting_types(table: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key by its dotted name, with its type; `plugin` stands for all tables below it."""
+    for field in structs.fields(table):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from setting_types(field.type, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", field.type
