@@ -237,7 +237,11 @@ def test_an_operators_value_wins_even_where_it_is_the_librarys_default() -> None
 def test_a_preset_does_not_touch_the_other_keys_of_its_table() -> None:
     settings = make_config({"realm": {"version": "7"}})
 
-    config = with_defaults(settings.config, settings.given, [ConfigDefaults(realm=RealmDefaults(name="Home", version="1"))])
+    config = with_defaults(
+        settings.config,
+        settings.given,
+        [ConfigDefaults(realm=RealmDefaults(name="Home", version="1"))],
+    )
 
     assert (config.realm.name, config.realm.version) == ("Home", "7")
 
@@ -261,7 +265,9 @@ def test_flags_win_over_the_file_over_presets_over_the_library(write: Write) -> 
 def test_bootstrap_nodes_of_the_operator_win_over_a_preset() -> None:
     settings = make_config({"bootstrap_nodes": ["a:1"]})
 
-    config = with_defaults(settings.config, settings.given, [ConfigDefaults(bootstrap_nodes=("b:1",))])
+    config = with_defaults(
+        settings.config, settings.given, [ConfigDefaults(bootstrap_nodes=("b:1",))]
+    )
 
     assert config.bootstrap_nodes == ("a:1",)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["Address", "host_port", "parse_address"]
+__all__ = ["Address", "Scope", "host_port", "parse_address", "scope"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -28,6 +30,29 @@ class Address(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Scope(enum.IntEnum):
+    """From how far away a host can be reached."""
+
+    GLOBAL = 0
+    PRIVATE = 1
+    MACHINE = 2
+
+
+def scope(host: str) -> Scope:
+    """From where a host can be reached, by its address; of a name only `localhost` is known."""
+    if host == "localhost":
+        return Scope.MACHINE
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return Scope.GLOBAL
+    mapped = getattr(address, "ipv4_mapped", None)
+    address = mapped or address
+    if address.is_loopback or address.is_unspecified:
+        return Scope.MACHINE
+    return Scope.GLOBAL if address.is_global else Scope.PRIVATE
 
 
 def parse_address(text: str, *, scheme: str = "ws") -> Address:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import os
 import random
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from msgspec import structs
 
@@ -22,6 +22,7 @@ from thenodes_plugin_api import (
     NetworkEvent,
     Payload,
     PeerInfo,
+    PeerRecord,
     Plugin,
     Realm,
     SystemEvent,
@@ -40,7 +41,9 @@ from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .peers.backoff import Backoff
 from .peers.dialer import Dialer
+from .peers.discovery import Discovery
 from .peers.manager import PeerManager
+from .peers.persistence import KnownPeersKeeper
 from .peers.store import KnownPeers
 from .plugins.context import Services
 from .plugins.host import PluginHost
@@ -50,7 +53,9 @@ from .protocol.codec_bin import BinaryCodec
 from .protocol.codec_json import JsonCodec
 from .protocol.handshake import LocalNode, Role
 from .protocol.realm import make_realm
+from .rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from .security.identity import Identity, load_or_create_identity
+from .store.peers_file import PEERS_FILE, PeersFile
 from .store.state_dir import StateDir
 from .transport.base import Link, Listener, Transport
 from .transport.websocket import WebSocketTransport
@@ -61,8 +66,13 @@ _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
 _DEFECT_PAUSE_SECONDS = 10.0
 
+# Where events are logged in the state directory, unless the operator says otherwise.
+EVENTS_FILE = "events.jsonl"
+
 # The first words of the node's own commands and of the prompt's.
 _RESERVED = BUILTIN_COMMANDS | {"exit", "quit"}
+
+Work: TypeAlias = Callable[[], Awaitable[object]]
 
 _log = logging.getLogger("thenodes.node")
 
@@ -115,11 +125,12 @@ class Node:
         self._running = False
         self._stop_requested = asyncio.Event()
         self._dialers: list[Dialer] = []
-        self._dialling: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
         self._plugin_tasks: set[asyncio.Task[bool]] = set()
         self._capabilities: tuple[str, ...] = ()
         self._fingerprint = ""
         self._started_at = 0.0
+        self._strays = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, self.clock.monotonic())
         self._listener: Listener | None = None
         self._peers: PeerManager | None = None
         self._state: StateDir
@@ -186,6 +197,10 @@ class Node:
         """Wait until `stop` was called."""
         await self._stop_requested.wait()
 
+    def known_peers(self) -> Sequence[PeerRecord]:
+        """The addresses that it knows, newest success first."""
+        return self.known.records
+
     def status(self) -> NodeStatus:
         """What operators see of it, now."""
         config = self.config
@@ -251,6 +266,7 @@ class Node:
         config = self.config
         validate(config, self._settings.origins)
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
+        keeper = self._restore_known(stack)
         identity = load_or_create_identity(self._state.path)
         self._fingerprint = identity.fingerprint
         self._started_at = self.clock.time()
@@ -259,7 +275,7 @@ class Node:
         self._add_commands()
         # Pushed one by one: each part is ended even where the end of another fails.
         self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(self._stop_dialling)
+        stack.callback(self._stop_background)
         stack.push_async_callback(self.peers.close)
         stack.push_async_callback(self._stop_plugins)
         # Not in the TaskGroup: a plugin that does not end must not hold up the stop.
@@ -274,12 +290,37 @@ class Node:
             control = ControlSocket(self._state.path / CONTROL_SOCKET, self.commands)
             await stack.enter_async_context(control)
         self._dial()
+        self._spawn_for_ever(self.peers.watch, "watch")
+        if keeper is not None:
+            self._spawn_for_ever(keeper.run, PEERS_FILE)
+        if config.discovery.enabled:
+            self._spawn_for_ever(self._make_discovery().run, "discovery")
         self._emit("started", f"node {self.id} listens on {self.address}, realm {self.realm}")
         stack.callback(self._emit, "stopping", "the node is stopping")
 
-    def _stop_dialling(self) -> None:
-        for dialling in self._dialling:
-            dialling.cancel()
+    def _stop_background(self) -> None:
+        for task in list(self._background):
+            task.cancel()
+
+    def _spawn(self, work: Work, name: str) -> None:
+        """Do work of the node's own in the background, at most until the node stops."""
+        self._keep_running(self._do(work), name)
+
+    def _spawn_for_ever(self, work: Work, name: str) -> None:
+        """As `_spawn`, for work that never ends: a defect interrupts it, and it is begun anew."""
+        self._keep_running(self._do_for_ever(work), name)
+
+    def _keep_running(self, work: Coroutine[object, object, None], name: str) -> None:
+        task = self._tasks.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _do(self, work: Work) -> None:
+        await self._supervise(work())
+
+    async def _do_for_ever(self, work: Work) -> None:
+        while not await self._supervise(work()):
+            await self.clock.sleep(_DEFECT_PAUSE_SECONDS)
 
     async def _stop_plugins(self) -> None:
         self._host.stop()
@@ -311,6 +352,20 @@ class Node:
             )
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
 
+    def _restore_known(self, stack: AsyncExitStack) -> KnownPeersKeeper | None:
+        table = self.config.network.persistence
+        self.known = KnownPeers(self.clock, max_entries=table.max_entries)
+        if not table.enabled:
+            return None
+        path = _path(table.path) or self._state.path / PEERS_FILE
+        file = PeersFile(path, ttl_seconds=table.ttl_secs, max_entries=table.max_entries)
+        keeper = KnownPeersKeeper(
+            self.known, file, table.save_interval_secs, self.events, self.clock
+        )
+        keeper.load()
+        stack.callback(keeper.save)
+        return keeper
+
     def _check_presets(self, presets: ConfigDefaults) -> None:
         validate(with_defaults(self.config, self._settings.given, [presets]))
 
@@ -319,7 +374,9 @@ class Node:
         allowed = config.realm_access.allowed_node_types
         realm = config.realm
         local = LocalNode(
-            node_id=config.node.id or identity.node_id,
+            node_id=config.node.id
+            or self._state.read_node_id(config.node.id_file)
+            or identity.node_id,
             realm=make_realm(realm.name, realm.version, realm.code),
             instance=os.urandom(16),
             public_key=identity.public_key,
@@ -375,9 +432,22 @@ class Node:
         for text in self.config.bootstrap_nodes:
             dialer = self._make_dialer(parse_address(text, scheme=scheme))
             self._dialers.append(dialer)
-            self._dialling.append(
-                self._tasks.create_task(self._keep_dialling(dialer), name=f"dial {text}")
-            )
+            self._spawn_for_ever(dialer.run, f"dial {text}")
+
+    def _make_discovery(self) -> Discovery:
+        if self._transport is None:
+            raise StartError("not listening yet")
+        return Discovery(
+            self.config.discovery,
+            self.peers,
+            self.known,
+            self._transport,
+            self.config.bootstrap_nodes,
+            self._spawn,
+            self.counters,
+            clock=self.clock,
+            rng=random.Random(),
+        )
 
     def _make_dialer(self, address: Address) -> Dialer:
         if self._transport is None:
@@ -397,10 +467,6 @@ class Node:
     async def _accept(self, link: Link) -> None:
         await self._supervise(self.peers.serve(link, Role.ACCEPTOR))
 
-    async def _keep_dialling(self, dialer: Dialer) -> None:
-        while not await self._supervise(dialer.run()):
-            await self.clock.sleep(_DEFECT_PAUSE_SECONDS)
-
     async def _supervise(self, work: Awaitable[object]) -> bool:
         try:
             await work
@@ -414,10 +480,14 @@ class Node:
 
     def _report_stray(self, remote: str, problem: str) -> None:
         self.counters.add("connections_refused")
+        kept_back = self._strays.let_through(self.clock.monotonic())
+        if kept_back is None:
+            return
+        more = f" ({kept_back} more were not reported)" if kept_back else ""
         self.events.emit(
             NetworkEvent(
                 action="connection_refused",
-                detail=f"refused a connection from {remote}: {problem}",
+                detail=f"refused a connection from {remote}: {problem}{more}",
                 addr=remote,
                 level=Level.WARNING,
                 at=self.clock.time(),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Damper", "TokenBucket"]
+__all__ = ["STRANGERS_AT_ONCE", "STRANGERS_PER_SECOND", "Damper", "TokenBucket"]
+
+STRANGERS_PER_SECOND = 1.0
+STRANGERS_AT_ONCE = 20.0
+"""How many reports of what strangers do are let through."""
 
 
 class TokenBucket:

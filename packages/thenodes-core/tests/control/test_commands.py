@@ -10,7 +10,7 @@ from thenodes_core.control.builtin import add_builtin_commands
 from thenodes_core.control.commands import Command, CommandTable, Reply
 from thenodes_core.control.status import NodeStatus
 from thenodes_core.errors import CommandError
-from thenodes_plugin_api import Direction, PeerInfo, PromptCommand
+from thenodes_plugin_api import Direction, PeerInfo, PeerRecord, PeerSource, PromptCommand
 
 PEER = PeerInfo(node_id="b", address="b:1", direction=Direction.INBOUND, connected_at=0.0)
 
@@ -48,6 +48,9 @@ class View:
             plugins=[],
             counters={},
         )
+
+    def known_peers(self) -> Sequence[PeerRecord]:
+        return [PeerRecord("a:1", PeerSource.GOSSIP)]
 
 
 def echo(name: str, *aliases: str) -> Command:

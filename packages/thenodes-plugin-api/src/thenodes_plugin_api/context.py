@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -69,6 +69,12 @@ class PeerStore(Protocol):
         Raises:
             ValueError: not an address.
         """
+        ...
+
+    async def bulk_insert(
+        self, addrs: Iterable[str], source: PeerSource = PeerSource.MANUAL
+    ) -> int:
+        """Make addresses known; what is no address is left out. Returns how many are new."""
         ...
 
     async def all(self) -> Sequence[PeerRecord]:

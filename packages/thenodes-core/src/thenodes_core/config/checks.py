@@ -82,11 +82,11 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
         if is_asked(value):
             yield key, f"{msgspec.json.encode(value).decode()} {way_out}"
     if not is_loopback(config.host) and not config.encryption.allow_plaintext:
-        yield (
-            "host",
+        problem = (
             f"listening on {config.host} without TLS lets everybody on the network read and "
-            "change the traffic; listen on 127.0.0.1, or set encryption.allow_plaintext = true",
+            "change the traffic; listen on 127.0.0.1, or set encryption.allow_plaintext = true"
         )
+        yield "host", problem
     if config.node.state_dir is None:
         if not config.node.allow_ephemeral:
             yield (
@@ -119,7 +119,11 @@ _NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
 # Keys of the reference that do nothing here yet, and values that would have done something.
 _NOT_BUILT: tuple[tuple[str, Any, str], ...] = (
     ("encryption.enabled", bool, "TLS is not built yet; set it to false, and listen on 127.0.0.1"),
-    ("encryption.backend", "noise".__eq__, 'is not offered here: Noise has no successor; use "tls"'),
+    (
+        "encryption.backend",
+        "noise".__eq__,
+        'is not offered here: Noise has no successor; use "tls"',
+    ),
     ("encryption.mtls", bool, "cannot be kept: TLS is not built yet; leave it out"),
     ("encryption.accept_self_signed", False.__eq__, _NO_TRUST),
     ("encryption.trust_policy.mode", "open".__ne__, _NO_TRUST),

@@ -45,7 +45,9 @@ def read_environment(environ: Mapping[str, str]) -> Source:
         if name in types:
             key, kind = types[name]
             _put(table, key.split("."), _parse(name, text, kind))
-        elif name.startswith(f"{_PREFIX}PLUGIN__") and len(names := _names(name)) > 2 and all(names):
+        elif (
+            name.startswith(f"{_PREFIX}PLUGIN__") and len(names := _names(name)) > 2 and all(names)
+        ):
             _put(table, names, _toml_or_text(text))
         else:
             close = difflib.get_close_matches(name, [*types, CONFIG_VARIABLE], n=1)

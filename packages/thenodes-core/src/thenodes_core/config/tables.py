@@ -69,9 +69,9 @@ class NodeTable(_Table, frozen=True, kw_only=True):
 
     id: NodeId | None = None
     state_dir: str | None = None
-    id_file: Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^/\x00]+\Z")] = (
-        "node_id"
-    )
+    id_file: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=255, pattern=r"\A[^/\x00]+\Z")
+    ] = "node_id"
     allow_ephemeral: bool = True
     node_type: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = "daemon"
 
@@ -99,7 +99,7 @@ class EncryptionPathsTable(_Table, frozen=True, kw_only=True):
 
 
 class NoiseTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.noise]`: settings of the reference's Noise backend, which is not offered here."""
+    """`[encryption.noise]`: settings of the reference's Noise backend, not offered here."""
 
     pattern: str | None = None
     curve: str | None = None
@@ -289,7 +289,9 @@ class Config(_Table, frozen=True, kw_only=True):
     plugin: Mapping[str, Mapping[str, Any]] = {}
 
 
-def setting_types(table: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def setting_types(
+    table: type[msgspec.Struct] = Config, prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
     """Every key by its dotted name, with its type; `plugin` stands for all tables below it."""
     for field in structs.fields(table):
         if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from thenodes_plugin_api import PeerRecord
+
 from ..errors import CommandError
 from .commands import Command, CommandTable, Reply
-from .status import NodeStatus, render_peers, render_status
+from .status import NodeStatus, render_known, render_peers, render_status
 
 __all__ = ["BUILTIN_COMMANDS", "NodeView", "add_builtin_commands"]
 
@@ -20,6 +22,10 @@ class NodeView(Protocol):
 
     def status(self) -> NodeStatus:
         """The node, now."""
+        ...
+
+    def known_peers(self) -> Sequence[PeerRecord]:
+        """The addresses that it knows."""
         ...
 
 
@@ -42,6 +48,11 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
         connected = node.status().peers
         return Reply(render_peers(connected), connected)
 
+    async def known(words: Sequence[str]) -> Reply:
+        _expect_none("peers known", words)
+        records = node.known_peers()
+        return Reply(render_known(records), records)
+
     async def show_status(words: Sequence[str]) -> Reply:
         _expect_none("status", words)
         status = node.status()
@@ -50,6 +61,7 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
     table.add(Command("help", "list the commands, or those of a plugin", show_help, "[plugin]"))
     table.add(Command("version", "version, node id and realm", version, aliases=("about",)))
     table.add(Command("peers", "list the connected peers", peers))
+    table.add(Command("peers known", "list the known addresses, newest success first", known))
     table.add(Command("status", "the node, its peers, plugins and counters", show_status))
 
 

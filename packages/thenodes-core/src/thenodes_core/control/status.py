@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from thenodes_plugin_api import PeerInfo
+from thenodes_plugin_api import PeerInfo, PeerRecord
 
 from ..text import printable
 
-__all__ = ["DialStatus", "NodeStatus", "PluginLine", "render_peers", "render_status"]
+__all__ = [
+    "DialStatus",
+    "NodeStatus",
+    "PluginLine",
+    "render_known",
+    "render_peers",
+    "render_status",
+]
 
 
 class DialStatus(msgspec.Struct, frozen=True):
@@ -94,6 +101,25 @@ def render_peers(peers: Sequence[PeerInfo]) -> str:
     if not peers:
         return "no peers connected"
     return "\n".join(_peer_line(peer) for peer in peers)
+
+
+def render_known(records: Sequence[PeerRecord]) -> str:
+    """The known addresses for people."""
+    if not records:
+        return "no addresses known"
+    width = max(len(record.addr) for record in records)
+    return "\n".join(_known_line(record, width) for record in records)
+
+
+def _known_line(record: PeerRecord, width: int) -> str:
+    last = "never answered"
+    if record.last_success_epoch is not None:
+        moment = time.localtime(record.last_success_epoch)
+        last = f"answered {time.strftime('%Y-%m-%d %H:%M:%S', moment)}"
+    line = f"{record.addr:<{width}}  {record.source.value:<9}  {last}"
+    if record.failures:
+        line += f", {record.failures} {'failure' if record.failures == 1 else 'failures'} since"
+    return printable(line + (f"  {record.node_id}" if record.node_id else ""))
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

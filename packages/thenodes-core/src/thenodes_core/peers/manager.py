@@ -28,7 +28,8 @@ from ..events.dispatcher import Dispatcher
 from ..limits import Limits
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec
-from ..protocol.handshake import Handshake, LocalNode, Role
+from ..protocol.handshake import Handshake, LocalNode, Role, Screen
+from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from ..session.session import Session
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
@@ -38,7 +39,13 @@ __all__ = ["Inbound", "PeerManager", "Served"]
 _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
 # Endings that belong to the normal course of things.
-_USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
+_USUAL = frozenset({CloseCode.NORMAL, CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
+
+# Endings of an established session that are the peer's fault.
+_BREACHES = frozenset({CloseCode.PROTOCOL, CloseCode.RATE_LIMITED})
+
+_LOOK_SECONDS = 1.0
+_OVERLOADED_RETRY_SECONDS = 10.0
 
 
 class Inbound(Protocol):
@@ -103,8 +110,27 @@ class PeerManager:
         self._random_bytes = random_bytes
         self._sessions: dict[str, Session] = {}
         self._serving: set[Session] = set()
+        self._opening: set[Session] = set()
+        self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
+        self._told_of_joining: list[Callable[[PeerInfo], None]] = []
+        self._reports = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
         self._changed: asyncio.Event = asyncio.Event()
         self._stopping = False
+
+    def handle(self, kind: type[Body], handler: Callable[[Session, Message], None]) -> None:
+        """Give messages of a kind that the node itself answers to `handler`."""
+        self._handlers[kind] = handler
+
+    def on_joined(self, told: Callable[[PeerInfo], None]) -> None:
+        """Call `told` for each peer that is admitted from now on."""
+        self._told_of_joining.append(told)
+
+    async def watch(self) -> None:
+        """Look after every session, for ever: ask silent peers, cut dead and stuck ones."""
+        while True:
+            await self._clock.sleep(_LOOK_SECONDS)
+            for session in list(self._serving):
+                session.look()
 
     def announce(self, listen_addr: str) -> None:
         """Say in every HELLO from now on where this node can be dialled."""
@@ -118,6 +144,11 @@ class PeerManager:
         """The peer with that id, if connected."""
         session = self._sessions.get(node_id)
         return None if session is None else session.info
+
+    def is_connected(self, node_id: str, instance: bytes | None) -> bool:
+        """True where that very process of the peer is connected."""
+        session = self._sessions.get(node_id)
+        return session is not None and instance is not None and session.hello.instance == instance
 
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until a peer with that id is connected."""
@@ -148,6 +179,11 @@ class PeerManager:
         if not session.outbox.offer(frame):
             await session.send(frame, timeout_seconds=timeout_seconds)
 
+    def control_to(self, node_id: str, body: Body) -> bool:
+        """Queue a message of the node's own ahead of all data; False where it has no room."""
+        session = self._sessions.get(node_id)
+        return session is not None and session.control(body)
+
     def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every peer that has room; returns how many had.
 
@@ -165,7 +201,11 @@ class PeerManager:
         return sent
 
     async def serve(
-        self, link: Link, role: Role, established: Callable[[PeerInfo], None] = lambda peer: None
+        self,
+        link: Link,
+        role: Role,
+        established: Callable[[PeerInfo], None] = lambda peer: None,
+        screen: Screen | None = None,
     ) -> Served:
         """Shake hands on a link, carry its session to the end, and return how that went.
 
@@ -173,27 +213,42 @@ class PeerManager:
             link: the connection; closed at the end.
             role: which side this is.
             established: called once the peer is admitted.
+            screen: a last check of the peer's HELLO.
         """
         if self._stopping:
             await link.close(_STOPPING.code, _STOPPING.word)
             return Served(_STOPPING)
-        handshake = Handshake(role, self.local, self._random_bytes(32))
+        if role is Role.ACCEPTOR and len(self._opening) >= 2 * self._limits.max_handshakes:
+            # Not even time to say so.
+            self._counters.add("sessions_refused", reason=CloseCode.OVERLOADED.word)
+            link.abort()
+            return Served(_overloaded("cut"))
+        handshake = Handshake(role, self.local, self._random_bytes(32), screen)
         codec = self._codecs[link.subprotocol]
         session = Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
+        crowded = role is Role.ACCEPTOR and self._is_crowded()
         self._serving.add(session)
+        self._opening.add(session)
         try:
-            ending = await session.establish()
+            ending = await (session.refuse(crowded) if crowded else session.establish())
             if ending is None and (ending := self._admission(session)) is not None:
                 await session.refuse(ending)
             if ending is not None:
                 self._refused(session, ending)
                 return Served(ending, session.claimed_id)
+            self._opening.discard(session)
             established(session.info)
             return Served(await self._carry(session), session.node_id, session.info)
         finally:
+            self._opening.discard(session)
             self._serving.discard(session)
             link.abort()
             self._notify()
+
+    def _is_crowded(self) -> Ending | None:
+        if len(self._opening) < self._limits.max_handshakes:
+            return None
+        return _overloaded(f"{len(self._opening)} handshakes are going on")
 
     async def close(self) -> None:
         """End every session, telling the peers to come back; what is late is cut."""
@@ -225,6 +280,14 @@ class PeerManager:
         self._counters.add("messages_received", len(messages))
         return self._inbound.deliver(messages)
 
+    def control(self, session: Session, message: Message) -> None:
+        """Give a message that the node itself answers to whoever does."""
+        handler = self._handlers.get(type(message.body))
+        if handler is None:
+            self._counters.add("messages_dropped", reason="not_handled")
+        elif self._sessions.get(session.node_id) is session:
+            handler(session, message)
+
     def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
         """Count messages of kinds that this version does not know, and report a peer's first."""
         self._counters.add("messages_dropped", count, reason="unknown_kind")
@@ -242,6 +305,8 @@ class PeerManager:
             return _STOPPING
         older = self._sessions.get(session.node_id)
         if older is None:
+            if len(self._sessions) >= self._limits.max_sessions:
+                return _overloaded(f"{len(self._sessions)} peers are connected, no more fit")
             return None
         if not newer_wins(self.local.node_id, session.node_id, _facts(older), _facts(session)):
             return Ending.here(CloseCode.REPLACED, "another session with this node stays")
@@ -263,7 +328,7 @@ class PeerManager:
         if self._sessions.get(node_id) is session:
             del self._sessions[node_id]
             self._left(session, ending.reason, ending)
-        if ending.code == CloseCode.PROTOCOL and not ending.by_peer:
+        if ending.code in _BREACHES and not ending.by_peer:
             self._refused(session, ending)
         return ending
 
@@ -276,6 +341,8 @@ class PeerManager:
             session,
         )
         self._inbound.peer_changed(PeerJoined(peer))
+        for told in self._told_of_joining:
+            told(peer)
         self._notify()
 
     def _left(self, session: Session, reason: Reason, ending: Ending | None = None) -> None:
@@ -292,10 +359,14 @@ class PeerManager:
         self._counters.add("sessions_refused", reason=word)
         # What a dialling side is refused, its Dialer reports, once.
         quiet = session.role is Role.DIALER or ending.code in _USUAL
+        kept_back = 0 if quiet else self._reports.let_through(self._clock.monotonic())
+        if kept_back is None:
+            return
         who = "refused by" if ending.by_peer else "refused"
+        more = f" ({kept_back} more were not reported)" if kept_back else ""
         self._emit(
             "session_refused",
-            f"{who} {session.remote}: {ending}",
+            f"{who} {session.remote}: {ending}{more}",
             session,
             level=Level.DEBUG if quiet else Level.WARNING,
             reason=ending.reason,
@@ -325,6 +396,10 @@ class PeerManager:
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _overloaded(detail: str) -> Ending:
+    return Ending.here(CloseCode.OVERLOADED, detail, retry_after=_OVERLOADED_RETRY_SECONDS)
 
 
 def _facts(session: Session) -> SessionFacts:

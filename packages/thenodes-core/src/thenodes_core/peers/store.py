@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from msgspec import structs
 
@@ -16,7 +16,9 @@ __all__ = ["KnownPeers"]
 
 
 class KnownPeers:
-    """Addresses and what became of them, in memory; the oldest success makes room at the cap.
+    """Addresses and what became of them; the oldest success makes room at the cap.
+
+    `changes` counts them, so that whoever writes it to disk knows when.
 
     Args:
         clock: dates successes.
@@ -31,6 +33,16 @@ class KnownPeers:
         self._max_entries = max_entries
         self._random = rng or random.Random()
         self._records: dict[str, PeerRecord] = {}
+        self.changes = 0
+
+    @property
+    def records(self) -> Sequence[PeerRecord]:
+        """Every record, newest success first."""
+        return sorted(self._records.values(), key=_newest_success_first)
+
+    def get(self, addr: str) -> PeerRecord | None:
+        """What is known of an address."""
+        return self._records.get(addr)
 
     async def sample(self, count: int, exclude: Collection[str] = ()) -> Sequence[PeerRecord]:
         """At most `count` random records whose address is not in `exclude`."""
@@ -45,9 +57,28 @@ class KnownPeers:
         """
         return self.add(addr, source)
 
+    async def bulk_insert(
+        self, addrs: Iterable[str], source: PeerSource = PeerSource.MANUAL
+    ) -> int:
+        """Make addresses known; what is no address is left out. Returns how many are new."""
+        before = self.changes
+        for addr in addrs:
+            try:
+                self.add(addr, source)
+            except ValueError:
+                continue
+        return self.changes - before
+
     async def all(self) -> Sequence[PeerRecord]:
         """Every record, newest success first."""
-        return sorted(self._records.values(), key=_newest_success_first)
+        return self.records
+
+    def restore(self, records: Iterable[PeerRecord]) -> None:
+        """Take records as they are, such as those of a file."""
+        for record in records:
+            if record.addr not in self._records:
+                self._make_room()
+            self._records[record.addr] = record
 
     def add(self, addr: str, source: PeerSource) -> PeerRecord:
         """As `insert`."""
@@ -55,6 +86,7 @@ class KnownPeers:
         record = self._records.get(addr)
         if record is None:
             self._make_room()
+            self.changes += 1
             record = self._records[addr] = PeerRecord(addr, source)
         return record
 
@@ -63,6 +95,7 @@ class KnownPeers:
     ) -> None:
         """Note that a peer answered at a known address."""
         if record := self._records.get(addr):
+            self.changes += 1
             self._records[addr] = structs.replace(
                 record,
                 failures=0,
@@ -74,7 +107,13 @@ class KnownPeers:
     def mark_failure(self, addr: str) -> None:
         """Note that nobody answered at a known address."""
         if record := self._records.get(addr):
+            self.changes += 1
             self._records[addr] = structs.replace(record, failures=record.failures + 1)
+
+    def forget(self, addr: str) -> None:
+        """Know an address no more."""
+        if self._records.pop(addr, None):
+            self.changes += 1
 
     def _make_room(self) -> None:
         if len(self._records) >= self._max_entries:

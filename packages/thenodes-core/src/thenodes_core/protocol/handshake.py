@@ -20,6 +20,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -28,7 +29,7 @@ from thenodes_plugin_api import Auth, Body, Hello, Realm, Verified
 from ..node_id import derive_node_id
 from .close import CloseCode, Ending
 
-__all__ = ["PROTOCOL", "VERSION", "Handshake", "LocalNode", "Refused", "Role", "State"]
+__all__ = ["PROTOCOL", "VERSION", "Handshake", "LocalNode", "Refused", "Role", "Screen", "State"]
 
 PROTOCOL = "TheNodes"
 VERSION = "1"
@@ -105,6 +106,10 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+Screen: TypeAlias = Callable[[Hello], Ending | None]
+"""A check of one's own of the peer's HELLO; a dialling side has said nothing of itself by then."""
+
+
 class Refused(Exception):
     """The peer is not admitted; `ending` is what it is told."""
 
@@ -120,12 +125,16 @@ class Handshake:
         role: which side this is.
         local: this node.
         nonce: 32 random bytes of this session.
+        screen: a check that comes after all others.
     """
 
-    def __init__(self, role: Role, local: LocalNode, nonce: bytes) -> None:
+    def __init__(
+        self, role: Role, local: LocalNode, nonce: bytes, screen: Screen | None = None
+    ) -> None:
         self._role = role
         self._local = local
         self._nonce = nonce
+        self._screen = screen
         self._state = State.START
         self._peer: Hello | None = None
 
@@ -179,10 +188,14 @@ class Handshake:
 
     def _check(self, hello: Hello) -> None:
         for check in CHECKS:
-            ending = check(self._local, hello)
-            if ending is not None:
-                self._state = State.REFUSED
-                raise Refused(ending)
+            self._heed(check(self._local, hello))
+        if self._screen is not None:
+            self._heed(self._screen(hello))
+
+    def _heed(self, ending: Ending | None) -> None:
+        if ending is not None:
+            self._state = State.REFUSED
+            raise Refused(ending)
 
 
 def _check_version(local: LocalNode, hello: Hello) -> Ending | None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ..errors import StateDirError
+from ..files import write_private
 from ..node_id import derive_node_id, fingerprint
 
 __all__ = ["IDENTITY_FILE", "Identity", "load_or_create_identity"]
@@ -75,15 +76,8 @@ def _create(path: Path) -> Identity:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    staged = path.with_suffix(".new")
     try:
-        staged.unlink(missing_ok=True)
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
+        write_private(path, content)
     except OSError as error:
         raise StateDirError(f"{path}: cannot write the node key: {error.strerror}") from error
     return identity

@@ -40,7 +40,9 @@ class Liveness:
         self._heard_at = self._asked_at = self._moved_at = now
         self._written: tuple[int, int] = (0, 0)
 
-    def look(self, now: float, *, received: int, written: tuple[int, int], waiting: bool) -> Verdict:
+    def look(
+        self, now: float, *, received: int, written: tuple[int, int], waiting: bool
+    ) -> Verdict:
         """Judge the session at `now`.
 
         Args:

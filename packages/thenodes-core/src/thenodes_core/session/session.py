@@ -325,9 +325,7 @@ class Session:
         except _TooManyControlMessages:
             detail = f"more than {self._limits.control_per_second} control messages a second"
             return await self._end_here(
-                Ending.here(
-                    CloseCode.RATE_LIMITED, detail, retry_after=_RATE_LIMITED_RETRY_SECONDS
-                )
+                Ending.here(CloseCode.RATE_LIMITED, detail, retry_after=_RATE_LIMITED_RETRY_SECONDS)
             )
 
     async def _end_here(self, ending: Ending) -> Ending:

@@ -9,6 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
+from thenodes_plugin_api import NodeId
+
 from ..errors import StateDirError, StateDirInUse
 
 __all__ = ["LOCK_FILE", "StateDir"]
@@ -36,6 +40,27 @@ class StateDir:
     def is_temporary(self) -> bool:
         """True where nothing of it will remain."""
         return self._temporary is not None
+
+    def read_node_id(self, name: str) -> str | None:
+        """The node id that a file of it holds, as the reference keeps it; None without the file.
+
+        Raises:
+            StateDirError: unreadable, or no node id.
+        """
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                content = file.read(1024)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateDirError(f"{path}: {error.strerror}") from error
+        try:
+            return msgspec.convert(content.decode().strip(), NodeId)
+        except (msgspec.ValidationError, UnicodeDecodeError) as error:
+            raise StateDirError(
+                f"{path}: not a node id (1 to 128 of A-Za-z0-9._-); remove it, or set node.id"
+            ) from error
 
     def subdirectory(self, *names: str) -> Path:
         """Return a directory in it, created 0700 where missing."""

@@ -8,7 +8,7 @@ import logging
 import os
 import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
@@ -159,12 +159,12 @@ class WebSocketTransport:
         """
 
         async def handle(connection: ServerConnection) -> None:
-            await accept(WebSocketLink(connection, close_seconds=self._limits.close_seconds))
+            await accept(self._link(connection))
 
         opening: set[_Accepted] = set()
 
         def create(*args: Any, **kwargs: Any) -> ServerConnection:
-            return _Accepted(report, opening, *args, **kwargs)
+            return _Accepted(report, opening, self._limits.max_handshakes, *args, **kwargs)
 
         try:
             server = await serve(
@@ -203,7 +203,11 @@ class WebSocketTransport:
             raise DialError(f"{address}: {_describe_dial(error)}") from error
         except ValueError as error:
             raise DialError(f"{address}: not an address that can be dialled: {error}") from error
-        return WebSocketLink(connection, close_seconds=self._limits.close_seconds)
+        return self._link(connection)
+
+    def _link(self, connection: Connection) -> WebSocketLink:
+        # Both factories above make connections that are watched.
+        return WebSocketLink(cast("_Watched", connection), close_seconds=self._limits.close_seconds)
 
 
 class _WebSocketListener:
@@ -259,12 +263,18 @@ class _Dialled(_Watched, ClientConnection):
 class _Accepted(_Watched, ServerConnection):
     """Tells of connections that are not WebSocket, or are refused before they become a link."""
 
-    def __init__(self, report: Report, opening: set[_Accepted], *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, report: Report, opening: set[_Accepted], most: int, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._report = report
         self._opening = opening
+        self._most = most
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        if len(self._opening) >= self._most:
+            self._report(_format(self.remote_address), f"{self._most} others are being opened")
+            raise ConnectionAbortedError
         self._opening.add(self)
         try:
             await super().handshake(*args, **kwargs)
