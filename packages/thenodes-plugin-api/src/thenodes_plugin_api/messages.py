@@ -191,6 +191,7 @@ class PeerList(msgspec.Struct, frozen=True):
 
     code: ClassVar[int] = 4
     token: ClassVar[str] = "PEER_LIST"
+    most: ClassVar[int] = 256
 
     peers: Annotated[tuple[str, ...], msgspec.Meta(max_length=256)]
 

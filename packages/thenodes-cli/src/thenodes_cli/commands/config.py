@@ -57,7 +57,7 @@ def check(file: Path, as_json: bool) -> None:
 
 
 @command.command(
-    epilog="\b\nExamples:\n  thenodes config show --origin\n  thenodes config show --config node.toml"
+    epilog="\b\nExamples:\n  thenodes config show --origin\n  thenodes config show --config a.toml"
 )
 @config_option("A TOML file.")
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")

@@ -46,7 +46,7 @@ _ANSWER_EVERY_SECONDS = 10.0
 _ANSWERS_AT_ONCE = 3
 
 _PEERS_ASKED = 3
-_ADDRESSES_MOST = 256
+_OWN_ADDRESSES = 256
 _ADDRESS_CHARACTERS = 255
 
 
@@ -151,7 +151,7 @@ class Discovery:
             and record.node_id != session.node_id
             and _may_travel(record.addr, near)
         ]
-        most = min(message.body.want, len(addresses), _ADDRESSES_MOST)
+        most = min(message.body.want, len(addresses), PeerList.most)
         chosen = self._random.sample(addresses, most)
         session.control(PeerList(tuple(chosen)))
 
@@ -233,7 +233,7 @@ class Discovery:
         if established or (ending.code == CloseCode.NORMAL and not ending.by_peer):
             self._wait(record.addr, _RETRY_SECONDS)
         elif ending.code == CloseCode.SELF:
-            if len(self._own) < _ADDRESSES_MOST:
+            if len(self._own) < _OWN_ADDRESSES:
                 self._own.add(record.addr)
             self._known.forget(record.addr)
         else:

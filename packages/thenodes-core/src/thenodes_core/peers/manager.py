@@ -39,7 +39,7 @@ __all__ = ["Inbound", "PeerManager", "Served"]
 _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
 # Endings that belong to the normal course of things.
-_USUAL = frozenset({CloseCode.NORMAL, CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
+_USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
 
 # Endings of an established session that are the peer's fault.
 _BREACHES = frozenset({CloseCode.PROTOCOL, CloseCode.RATE_LIMITED})
@@ -352,6 +352,10 @@ class PeerManager:
         self._inbound.peer_changed(PeerLeft(session.info, reason))
 
     def _refused(self, session: Session, ending: Ending) -> None:
+        if ending.code == CloseCode.NORMAL:
+            # Somebody looked whether a node listens at an address, and which one.
+            self._counters.add("sessions_probed")
+            return
         try:
             word = CloseCode(ending.code).word
         except ValueError:

@@ -6,9 +6,9 @@ from typing import Protocol
 
 import msgspec
 
-from thenodes_plugin_api import KINDS, Body, Message, Verified
+from thenodes_plugin_api import KINDS, Body, Message, PayloadTooLarge, PeerList, Verified
 
-__all__ = ["BY_TOKEN", "Codec", "UnknownKind"]
+__all__ = ["BY_TOKEN", "Codec", "UnknownKind", "check_counts"]
 
 BY_TOKEN: dict[str, type[Body]] = {kind.token: kind for kind in KINDS}
 
@@ -62,3 +62,9 @@ class Codec(Protocol):
             ProtocolError: anything that is not allowed.
         """
         ...
+
+
+def check_counts(body: Body) -> None:
+    """Raise PayloadTooLarge where a body holds more than every reader refuses."""
+    if isinstance(body, PeerList) and len(body.peers) > PeerList.most:
+        raise PayloadTooLarge(f"{body.token} of {len(body.peers)}: at most {PeerList.most}")

@@ -33,7 +33,7 @@ from thenodes_plugin_api import (
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from .codec import UnknownKind
+from .codec import UnknownKind, check_counts
 from .frame import FORM_MASK, HEAD_BYTES, REDELIVERED, check_header, make_head, pack, split
 
 __all__ = ["BinaryCodec"]
@@ -200,6 +200,7 @@ class BinaryCodec:
         return head
 
     def _encode_header(self, body: Body, delivery: DeliveryMetadata | None) -> bytes:
+        check_counts(body)
         fields = structs.astuple(body)
         if type(body) is Hello:
             fields = tuple(structs.astuple(f) if isinstance(f, _NESTED) else f for f in fields)

@@ -36,7 +36,7 @@ from thenodes_plugin_api import (
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from .codec import BY_TOKEN, UnknownKind
+from .codec import BY_TOKEN, UnknownKind, check_counts
 from .frame import header_limit
 from .realm import realm_code
 
@@ -151,6 +151,7 @@ class JsonCodec:
         body = message.body
         payload = message.payload
         limits = self._limits
+        check_counts(body)
         if payload is not None and len(payload.data) > limits.frame_bytes:
             raise PayloadTooLarge(
                 f"{body.token} with a payload of {len(payload.data)} bytes: "
