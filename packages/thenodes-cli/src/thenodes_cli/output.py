@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 import msgspec
 
-from thenodes_core.text import printable
+from thenodes_core.text import printable, printable_json
 
 __all__ = ["emit", "fail", "lines"]
 
@@ -22,16 +21,9 @@ def emit(text: str, data: object, *, as_json: bool) -> None:
     """Print the text, or the data as JSON."""
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
-        click.echo("\n".join(_escape(line) for line in text.split("\n")))
+        click.echo("\n".join(printable_json(line) for line in text.split("\n")))
     elif text:
         click.echo(lines(text))
-
-
-def _escape(line: str) -> str:
-    """JSON with everything that a terminal might obey as `\\uXXXX`."""
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
 
 
 def fail(message: str) -> None:

@@ -39,6 +39,7 @@ from .control.status import DialStatus, NodeStatus, PluginLine
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
+from .events.json_lines import JsonLinesSink
 from .peers.backoff import Backoff
 from .peers.dialer import Dialer
 from .peers.discovery import Discovery
@@ -266,6 +267,7 @@ class Node:
         config = self.config
         validate(config, self._settings.origins)
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
+        self._keep_log()
         keeper = self._restore_known(stack)
         identity = load_or_create_identity(self._state.path)
         self._fingerprint = identity.fingerprint
@@ -351,6 +353,18 @@ class Node:
                 level=Level.WARNING,
             )
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
+
+    def _keep_log(self) -> None:
+        table = self.config.logging
+        if table.json_path is None and not self._state.is_temporary:
+            path = self._state.subdirectory("logs") / EVENTS_FILE
+        elif table.json_path:
+            path = Path(table.json_path).expanduser()
+        else:
+            return
+        self.events.add_sink(
+            JsonLinesSink(path, max_bytes=table.json_max_bytes, keep=table.json_rotate)
+        )
 
     def _restore_known(self, stack: AsyncExitStack) -> KnownPeersKeeper | None:
         table = self.config.network.persistence

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, runtime_checkable
 
 from thenodes_plugin_api import Event, EventSink, Level, SystemEvent
 
 from .counters import Counters
 
-__all__ = ["Dispatcher"]
+__all__ = ["BatchSink", "Dispatcher"]
+
+_BATCH_EVENTS = 1024
+_COMPLAIN_EVERY_SECONDS = 60.0
 
 _log = logging.getLogger("thenodes.events")
+
+
+@runtime_checkable
+class BatchSink(Protocol):
+    """A sink that takes what has gathered for it at once."""
+
+    async def handle(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+    async def handle_batch(self, events: Sequence[Event]) -> None:
+        """Take events, in order."""
+        ...
 
 
 class Dispatcher:
@@ -22,20 +40,28 @@ class Dispatcher:
 
     Nobody waits: where a sink's queue is full the event is dropped for that
     sink and counted as `events_dropped`; the sink is told how many it missed
-    once it goes on.
+    once it goes on. What a sink raises is counted as `event_sink_failures`, and
+    logged at most once a minute.
 
     Args:
         counters: counts drops and failures.
         queue_events: the bound of each queue.
         flush_seconds: time that sinks get at the end.
+        monotonic: seconds of a clock that does not go back.
     """
 
     def __init__(
-        self, counters: Counters, *, queue_events: int = 1024, flush_seconds: float = 0.5
+        self,
+        counters: Counters,
+        *,
+        queue_events: int = 16_384,
+        flush_seconds: float = 0.5,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counters = counters
         self._queue_events = queue_events
         self._flush_seconds = flush_seconds
+        self._monotonic = monotonic
         self._feeds: dict[int, _Feed] = {}
 
     async def __aenter__(self) -> Self:
@@ -62,7 +88,7 @@ class Dispatcher:
     def add_sink(self, sink: EventSink) -> None:
         """Give the sink every event from now on. Needs a running event loop."""
         if id(sink) not in self._feeds:
-            self._feeds[id(sink)] = _Feed(sink, self._counters, self._queue_events)
+            self._feeds[id(sink)] = _Feed(sink, self._counters, self._queue_events, self._monotonic)
 
     def remove_sink(self, sink: EventSink) -> None:
         """Give it none any more; what is queued for it is dropped."""
@@ -77,12 +103,16 @@ class Dispatcher:
 
 
 class _Feed:
-    def __init__(self, sink: EventSink, counters: Counters, most: int) -> None:
+    def __init__(
+        self, sink: EventSink, counters: Counters, most: int, monotonic: Callable[[], float]
+    ) -> None:
         self._sink = sink
         self._counters = counters
         self._most = most
+        self._monotonic = monotonic
         self._queue: deque[Event] = deque()
         self._missed = 0
+        self._complained_at: float | None = None
         self._finishing = False
         self._wake = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._run(), name="event sink")
@@ -100,23 +130,35 @@ class _Feed:
         self._wake.set()
 
     async def _run(self) -> None:
+        most = _BATCH_EVENTS if isinstance(self._sink, BatchSink) else 1
         while True:
             while self._queue:
-                await self._handle(self._queue.popleft())
+                await self._handle(
+                    [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+                )
                 if not self._queue and self._missed:
                     missed, self._missed = self._missed, 0
-                    await self._handle(_missed(missed))
+                    await self._handle([_missed(missed)])
             if self._finishing:
                 return
             self._wake.clear()
             await self._wake.wait()
 
-    async def _handle(self, event: Event) -> None:
+    async def _handle(self, events: Sequence[Event]) -> None:
         try:
-            await self._sink.handle(event)
+            if isinstance(self._sink, BatchSink):
+                await self._sink.handle_batch(events)
+            else:
+                await self._sink.handle(events[0])
         except (Exception, SystemExit):
             # A sink may be a plugin's: whatever it raises stays here.
             self._counters.add("event_sink_failures")
+            self._complain()
+
+    def _complain(self) -> None:
+        now, last = self._monotonic(), self._complained_at
+        if last is None or now - last >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
             _log.exception("event sink %s failed", type(self._sink).__name__)
 
 

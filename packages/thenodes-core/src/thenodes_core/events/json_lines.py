@@ -1,0 +1,145 @@
+"""Events as JSON lines in a file that is rotated."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from thenodes_plugin_api import Event, Level, SystemEvent
+
+from ..text import printable_json
+
+__all__ = ["JsonLinesSink"]
+
+_BACKLOG_EVENTS = 16_384
+
+_encode = msgspec.json.Encoder().encode
+
+
+class JsonLinesSink:
+    """Writes one JSON object a line, in a thread, so that a slow disk holds up nobody.
+
+    Files are 0600. Beyond `max_bytes` the file becomes `.1`, that `.2`, and so on up
+    to `.keep`; no line is split. An existing file is continued, and half a line
+    that a killed process left is ended first. A file that was moved away is made
+    anew. What cannot be written is kept, up to 16384 events, and written before the
+    next ones; beyond that the oldest are dropped, and a line says how many.
+
+    Args:
+        path: the file; its directory is made, 0700, where missing.
+        max_bytes: the size beyond which it is rotated. A longer event stands alone.
+        keep: how many old files are kept; with 0 the file is begun anew.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = 5 * 1024 * 1024, keep: int = 3) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._keep = keep
+        self._backlog: list[bytes] = []
+        self._dropped = 0
+
+    async def handle(self, event: Event) -> None:
+        """Write one event.
+
+        Raises:
+            OSError: it cannot be written now; it is kept.
+        """
+        await self.handle_batch([event])
+
+    async def handle_batch(self, events: Sequence[Event]) -> None:
+        """Write events, in order.
+
+        Raises:
+            OSError: they cannot all be written now; what was not is kept.
+        """
+        self._backlog += [_line(event) for event in events]
+        surplus = len(self._backlog) - _BACKLOG_EVENTS
+        if surplus > 0:
+            del self._backlog[:surplus]
+            self._dropped += surplus
+        await asyncio.to_thread(self._write)
+
+    def _write(self) -> None:
+        if self._dropped:
+            self._write_all([_line(_dropped(self._dropped))])
+            self._dropped = 0
+        self._write_all(self._backlog)
+
+    def _write_all(self, lines: list[bytes]) -> None:
+        """Write the lines, removing each from the list once it is in the file."""
+        while lines:
+            descriptor = self._open()
+            try:
+                room = self._max_bytes - os.fstat(descriptor).st_size
+                if room < len(lines[0]) and room < self._max_bytes:
+                    self._rotate()
+                    continue
+                count, size = 1, len(lines[0])
+                while count < len(lines) and size + len(lines[count]) <= room:
+                    size += len(lines[count])
+                    count += 1
+                del lines[: _append(descriptor, b"".join(lines[:count]))]
+            finally:
+                os.close(descriptor)
+
+    def _open(self) -> int:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path, flags, 0o600)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+        return descriptor
+
+    def _rotate(self) -> None:
+        if not self._keep:
+            self._path.unlink()
+            return
+        for number in range(self._keep - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def _append(descriptor: int, data: bytes) -> int:
+    """Write all of it; returns how many lines are there whole, also where the disk is full."""
+    done = 0
+    try:
+        while done < len(data):
+            done += os.write(descriptor, data[done:])
+    except OSError:
+        if not done:
+            raise
+    return data.count(b"\n", 0, done)
+
+
+def _line(event: Event) -> bytes:
+    try:
+        text = _encode(event).decode()
+    except UnicodeEncodeError:
+        # A lone surrogate, such as a file name may hold, has no UTF-8.
+        table = msgspec.to_builtins(event)
+        text = _encode({name: _encodable(value) for name, value in table.items()}).decode()
+    return printable_json(text).encode() + b"\n"
+
+
+def _encodable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
+
+
+def _dropped(count: int) -> Event:
+    return SystemEvent(
+        level=Level.WARNING,
+        action="events_dropped",
+        detail=f"{count} events were dropped here: the file could not be written",
+    )
