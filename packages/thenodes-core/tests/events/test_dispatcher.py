@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+
+import pytest
 
 from thenodes_core.clock import settle
 from thenodes_core.events.counters import Counters
@@ -241,3 +244,52 @@ async def test_a_sink_that_swallows_cancellation_does_not_hold_up_the_end() -> N
     await settle()
 
     assert done == {ending}
+
+
+class Batches(Fast):
+    """Takes what has gathered at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    async def handle_batch(self, events: Sequence[Event]) -> None:
+        self.sizes.append(len(events))
+        self.events += events
+
+
+async def test_a_sink_that_can_gets_what_has_gathered_at_once() -> None:
+    sink = Batches()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        for number in range(2000):
+            dispatcher.emit(event(number))
+
+    assert sink.actions == [str(number) for number in range(2000)]
+    assert sink.sizes == [1024, 976]
+
+
+async def test_ten_thousand_events_in_one_turn_fit_into_the_queue() -> None:
+    counters = Counters()
+    sink = Fast()
+    async with Dispatcher(counters, flush_seconds=10) as dispatcher:
+        dispatcher.add_sink(sink)
+        for number in range(10_000):
+            dispatcher.emit(event(number))
+
+    assert len(sink.events) == 10_000
+    assert counters.snapshot() == {}
+
+
+async def test_a_failing_sink_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    counters = Counters()
+    async with Dispatcher(counters, monotonic=lambda: now[0]) as dispatcher:
+        dispatcher.add_sink(Raising())
+        for moment in (0.0, 1.0, 59.0, 60.0):
+            now[0] = moment
+            dispatcher.emit(event(0))
+            await settle()
+
+    assert counters.get("event_sink_failures") == 4
+    assert len(caplog.records) == 2
