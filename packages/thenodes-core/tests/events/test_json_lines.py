@@ -39,7 +39,7 @@ def read(path: Path, keep: int = 0) -> list[int]:
 
 async def test_every_type_of_event_is_a_line_that_says_its_type(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    events = [
+    events: list[Event] = [
         SystemEvent(action="a"),
         NetworkEvent(action="a"),
         PluginEvent(plugin="p", action="a"),
