@@ -1,4 +1,4 @@
-"""`python -m benchmarks throughput | latency`: a table, and JSON with `--json FILE`."""
+"""`python -m benchmarks WHAT`: a table, and JSON with `--json FILE`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bare, nodes
-from .result import Far
+from . import bare, connections, crowd, nodes, startup
+from .result import Far, Row
 
 BINARY, JSON = "thenodes.v1.bin", "thenodes.v1.json"
 SIZES = (256, 4096)
@@ -21,25 +21,66 @@ KINDS = ("bare", BINARY, JSON)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("throughput", "latency", "far"))
-    parser.add_argument("kind", nargs="?", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("what", choices=(*MEASURES, "far", "hold"), metavar=" | ".join(MEASURES))
+    parser.add_argument("kind", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, default=5, help="alternating runs; default 5")
     parser.add_argument("--messages", type=int, help="per run; default 100000, or 3000 round trips")
+    parser.add_argument("--sessions", type=int, help="default 2000, in a crowd 500")
+    parser.add_argument("--frozen", type=int, default=50, help="of a crowd; default 50")
+    parser.add_argument("--garbage", type=int, default=50, help="of a crowd; default 50")
+    parser.add_argument("--seconds", type=float, default=60, help="of a crowd; default 60")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = parser.parse_args()
-    if options.what == "far":
-        asyncio.run(bare.listen() if options.kind == "bare" else nodes.listen(options.kind))
+    if options.what in ("far", "hold"):
+        asyncio.run(far_process(options.what, options.kind))
         return
-    if options.what == "throughput":
-        unit, best, once = "messages/s", max, throughput(options.messages or 100_000)
-    else:
-        unit, best, once = "µs p50", min, latency(options.messages or 3000)
-    rows = [row(kind, size, values) for (kind, size), values in measure(once, options.runs).items()]
-    add_ratios(rows)
-    show(rows, unit, best)
+    rows = MEASURES[options.what](options)
+    show(rows)
     if options.json:
         machine = {"python": platform.python_version(), "machine": platform.machine()}
-        options.json.write_text(json.dumps({"unit": unit, **machine, "rows": rows}, indent=2))
+        options.json.write_text(json.dumps({"what": options.what, **machine, "rows": rows}))
+
+
+async def far_process(role: str, kind: str) -> None:
+    if kind == "crowd":
+        await crowd.listen()
+    elif role == "hold":
+        await connections.hold(kind)
+    elif kind == "bare":
+        await bare.listen()
+    else:
+        await nodes.listen(kind)
+
+
+def measure_throughput(options: argparse.Namespace) -> list[Row]:
+    found = measure(throughput(options.messages or 100_000), options.runs)
+    return with_ratios(found, "messages/s", max)
+
+
+def measure_latency(options: argparse.Namespace) -> list[Row]:
+    return with_ratios(measure(latency(options.messages or 3000), options.runs), "µs p50", min)
+
+
+def measure_connections(options: argparse.Namespace) -> list[Row]:
+    return connections.measure(options.sessions or 2000)
+
+
+def measure_startup(options: argparse.Namespace) -> list[Row]:
+    return startup.measure(options.runs)
+
+
+def measure_crowd(options: argparse.Namespace) -> list[Row]:
+    sessions = options.sessions or 500
+    return crowd.measure(sessions, options.frozen, options.garbage, options.seconds)
+
+
+MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
+    "throughput": measure_throughput,
+    "latency": measure_latency,
+    "connections": measure_connections,
+    "startup": measure_startup,
+    "crowd": measure_crowd,
+}
 
 
 def throughput(messages: int) -> Callable[[str, int], float]:
@@ -75,32 +116,34 @@ def measure(once: Callable[[str, int], float], runs: int) -> dict[tuple[str, int
     return found
 
 
-def row(kind: str, size: int, values: list[float]) -> dict[str, object]:
-    return {"kind": kind, "size": size, "median": statistics.median(values), "values": values}
-
-
-def add_ratios(rows: list[dict[str, object]]) -> None:
-    yardsticks = {r["size"]: r["median"] for r in rows if r["kind"] == "bare"}
-    for r in rows:
-        median, yardstick = r["median"], yardsticks[r["size"]]
-        assert isinstance(median, float)
-        assert isinstance(yardstick, float)
-        r["ratio"] = median / yardstick
-
-
-def show(rows: list[dict[str, object]], unit: str, best: Callable[[list[float]], float]) -> None:
-    lines = [
-        f"| kind | size | {unit}, median | best | ratio to bare |",
-        "| --- | --- | --- | --- | --- |",
+def with_ratios(
+    found: dict[tuple[str, int], list[float]], unit: str, best: Callable[[list[float]], float]
+) -> list[Row]:
+    """A row for each kind and size, with its ratio to the bare library's median."""
+    return [
+        {
+            "kind": kind,
+            "size": size,
+            unit: statistics.median(values),
+            "best": best(values),
+            "ratio to bare": statistics.median(values) / statistics.median(found["bare", size]),
+            "values": values,
+        }
+        for (kind, size), values in found.items()
     ]
-    for r in rows:
-        values = r["values"]
-        assert isinstance(values, list)
-        lines.append(
-            f"| {r['kind']} | {r['size']} B | {r['median']:,.0f} | {best(values):,.0f} "
-            f"| {r['ratio']:.2f} |"
-        )
-    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def show(rows: list[Row]) -> None:
+    columns = [name for name in rows[0] if name != "values"]
+    lines = [columns, ["---"] * len(columns)]
+    lines += [[shown(row[name]) for name in columns] for row in rows]
+    sys.stdout.write("".join(f"| {' | '.join(line)} |\n" for line in lines))
+
+
+def shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    return str(value)
 
 
 main()

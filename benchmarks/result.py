@@ -6,9 +6,12 @@ import json
 import subprocess
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
-__all__ = ["LAST", "Far", "report"]
+__all__ = ["LAST", "Far", "Row", "report"]
+
+Row: TypeAlias = dict[str, Any]
+"""One line of a table: values by the names of their columns."""
 
 LAST = b"."
 """The message that ends a run."""
@@ -25,12 +28,14 @@ class Far:
 
     Args:
         kind: `bare`, or the subprotocol that nodes are to use.
+        role: what it does, see `__main__`.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, role: str = "far") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks", "far", kind], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "benchmarks", role, kind], stdout=subprocess.PIPE, text=True
         )
+        self.pid = self._process.pid
         first = self.result()
         self.port = int(first["port"])
         self.node_id = str(first.get("node_id", ""))
