@@ -80,6 +80,7 @@ class _Crowd:
         for client in [*clients, *cold]:
             client.close()
         times = sorted(self._times)
+        step = self._seconds / _SAMPLES
         return [
             {"what": "well-behaved peers", "value": good},
             {"what": "of them lost", "value": self._lost},
@@ -88,11 +89,8 @@ class _Crowd:
             {"what": "p99, ms", "value": times[int(len(times) * 0.99)] * 1000},
             {"what": "attempts to send garbage", "value": self._attempts},
             *(
-                {
-                    "what": f"node's memory after {self._seconds / _SAMPLES * (n + 1):g} s, MiB",
-                    "value": mib,
-                }
-                for n, mib in enumerate(memory)
+                {"what": f"node's memory after {step * number:g} s, MiB", "value": mib}
+                for number, mib in enumerate(memory, start=1)
             ),
         ]
 

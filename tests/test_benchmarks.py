@@ -6,30 +6,55 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("what", ["throughput", "latency"])
-def test_a_short_run_prints_a_table_and_writes_json(what: str, tmp_path: Path) -> None:
-    file = tmp_path / "numbers.json"
-
+def run(*options: str, file: Path) -> list[dict[str, Any]]:
+    """The rows of a run, which are as many as the table's."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", what, "--runs", "1"),
-            *("--messages", "50", "--json", str(file)),
-        ],
+        [sys.executable, "-m", "benchmarks", *options, "--json", str(file)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
-
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 2 + 6
-    rows = json.loads(file.read_text())["rows"]
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["rows"]
+    assert len(done.stdout.splitlines()) == 2 + len(rows)
+    return rows
+
+
+@pytest.mark.parametrize(("what", "unit"), [("throughput", "messages/s"), ("latency", "µs p50")])
+def test_nodes_are_measured_against_bare_websockets(what: str, unit: str, tmp_path: Path) -> None:
+    rows = run(what, "--runs", "1", "--messages", "50", file=tmp_path / "n")
+
     assert {row["kind"] for row in rows} == {"bare", "thenodes.v1.bin", "thenodes.v1.json"}
-    assert all(row["median"] > 0 for row in rows)
+    assert all(row[unit] > 0 for row in rows)
+
+
+def test_the_memory_of_sessions_is_measured(tmp_path: Path) -> None:
+    rows = run("connections", "--sessions", "20", file=tmp_path / "n")
+
+    assert [row["kind"] for row in rows] == ["bare", "node"]
+
+
+def test_the_time_to_start_is_measured(tmp_path: Path) -> None:
+    rows = run("startup", "--runs", "1", file=tmp_path / "n")
+
+    assert all(row["ms"] > 0 for row in rows)
+
+
+def test_in_a_small_crowd_every_peer_is_served(tmp_path: Path) -> None:
+    options = ("--sessions", "8", "--frozen", "2", "--garbage", "2", "--seconds", "3")
+
+    rows = run("crowd", *options, file=tmp_path / "n")
+
+    values = {row["what"]: row["value"] for row in rows}
+    assert values["of them lost"] == 0
+    assert values["questions answered, of those asked"] > 0.5
+    assert values["attempts to send garbage"] > 2
