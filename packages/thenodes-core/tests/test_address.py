@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thenodes_core.address import host_port, parse_address
+from thenodes_core.address import Scope, host_port, parse_address, scope
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,25 @@ def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
         assert address.host
         assert 0 < address.port < 65536
         assert address.url.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", Scope.MACHINE),
+        ("::1", Scope.MACHINE),
+        ("0.0.0.0", Scope.MACHINE),
+        ("::", Scope.MACHINE),
+        ("localhost", Scope.MACHINE),
+        ("::ffff:127.0.0.1", Scope.MACHINE),
+        ("10.1.2.3", Scope.PRIVATE),
+        ("192.168.0.1", Scope.PRIVATE),
+        ("169.254.169.254", Scope.PRIVATE),
+        ("fe80::1%eth0", Scope.PRIVATE),
+        ("::ffff:10.0.0.1", Scope.PRIVATE),
+        ("8.8.8.8", Scope.GLOBAL),
+        ("example.org", Scope.GLOBAL),
+    ],
+)
+def test_a_host_is_known_by_how_near_one_must_be_to_reach_it(host: str, expected: Scope) -> None:
+    assert scope(host) is expected

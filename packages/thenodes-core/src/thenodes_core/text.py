@@ -19,10 +19,13 @@ def printable(text: str, *, most: int = 2000) -> str:
 
 
 def printable_json(line: str) -> str:
-    """One line of JSON, with everything that a terminal might obey as `\\uXXXX`.
+    """Escape what a terminal might obey in one line of JSON, which goes on meaning the same.
 
-    >>> printable_json('{"a": "\u202e"}')
-    '{"a": "\\u202e"}'
+    Unprintable characters become `\\uXXXX`, those beyond U+FFFF two of them. JSON has such
+    characters inside strings alone, where that is another way to write them.
+
+    >>> printable_json('"a\\u202eb"')
+    '"a\\\\u202eb"'
     """
     if line.isprintable():
         return line

@@ -354,3 +354,86 @@ def test_control_takes_no_room_from_data() -> None:
     outbox.offer(b"x" * 100, Lane.CONTROL)
 
     assert outbox.offer(b"x" * 10)
+
+
+class Wire:
+    """Takes frames at once, for as long as it is open."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.open = True
+
+    def send_now(self, frame: bytes) -> bool:
+        if self.open:
+            self.sent.append(frame)
+        return self.open
+
+
+async def idle(wire: Wire) -> tuple[Outbox, asyncio.Task[bytes | None]]:
+    """An outbox whose writer waits."""
+    outbox = Outbox(Limits(), coalesces=True, send_now=wire.send_now)
+    taker = asyncio.ensure_future(outbox.take())
+    await settle()
+    return outbox, taker
+
+
+async def test_a_frame_that_nothing_precedes_goes_out_at_once() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire)
+
+    assert outbox.offer(b"frame")
+
+    assert wire.sent == [b"frame"]
+    assert len(outbox) == 0
+    await settle()
+    assert not taker.done()
+    outbox.close()
+    await taker
+
+
+async def test_what_follows_in_the_same_turn_is_coalesced_behind_it() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire)
+
+    for number in range(4):
+        outbox.offer(b"%d" % number)
+
+    assert wire.sent == [b"0"]
+    assert await taker == b"123"
+
+
+async def test_in_the_next_turn_an_idle_link_is_idle_again() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire)
+    outbox.offer(b"0")
+    await settle()
+
+    outbox.offer(b"1")
+
+    assert wire.sent == [b"0", b"1"]
+    outbox.close()
+    await taker
+
+
+async def test_a_frame_never_overtakes_what_is_queued() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire)
+    wire.open = False
+    outbox.offer(b"0")
+    wire.open = True
+
+    outbox.offer(b"1")
+
+    assert wire.sent == []
+    assert await taker == b"01"
+
+
+async def test_nothing_goes_out_at_once_from_a_closed_outbox() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire)
+    outbox.close()
+
+    assert not outbox.offer(b"0")
+
+    assert wire.sent == []
+    assert await taker is None

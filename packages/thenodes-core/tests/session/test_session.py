@@ -35,6 +35,7 @@ from thenodes_plugin_api import (
     OutboxFull,
     Payload,
     PayloadForm,
+    PeerRequest,
     Realm,
     Reason,
     Text,
@@ -1050,3 +1051,103 @@ async def test_a_reason_that_came_before_the_end_of_a_handshake_is_heard(bench: 
 
     assert ending is not None
     assert (ending.code, ending.detail, ending.retry_after) == (4006, "too many", 7.0)
+
+
+async def watch(bench: Bench, session: Session, seconds: int) -> None:
+    """What the manager does: look every second."""
+    for _ in range(seconds):
+        await bench.clock.advance(1.0)
+        session.look()
+    await settle()
+
+
+async def test_a_silent_peer_gets_a_heartbeat_after_an_interval(make_bench: Benches) -> None:
+    bench = make_bench()
+    session, _, peer = await bench.running()
+
+    await watch(bench, session, 9)
+    early = session.outbox.size_bytes
+    await watch(bench, session, 1)
+
+    assert early == 0
+    assert bench.codec.decode(await peer.receive()) == [Message(Heartbeat())]
+
+
+async def test_a_peer_that_stays_silent_is_cut_after_three_intervals(make_bench: Benches) -> None:
+    bench = make_bench()
+    session, running, _ = await bench.running()
+
+    await watch(bench, session, 29)
+    assert not running.done()
+    await watch(bench, session, 1)
+
+    ending = await running
+    assert (ending.code, ending.by_peer) == (CloseCode.TIMEOUT, False)
+    assert ending.detail == "no sign of life for 30 s"
+
+
+async def test_a_peer_that_reads_nothing_is_cut_after_five_seconds(make_bench: Benches) -> None:
+    bench = make_bench(queue_messages=2)
+    session, running, _ = await bench.running()
+    frame = bench.encode(Text(""), Payload.binary(bytes(40_000)))
+    for _ in range(8):
+        session.outbox.offer(frame)
+        await settle()
+
+    await watch(bench, session, 6)
+
+    ending = await running
+    assert ending.code == CloseCode.TIMEOUT
+    assert ending.detail.startswith("took nothing for 5 s: ")
+
+
+async def test_two_far_nodes_do_not_answer_each_others_heartbeats_for_ever(
+    make_bench: Benches,
+) -> None:
+    bench = make_bench()
+    one, other, _ = await bench.two()
+    bench.run(one, Recorder())
+    bench._network.delay_seconds = 3.0
+
+    await watch(bench, one, 30)
+    sent = one._sent_messages + other._sent_messages
+
+    assert sent <= 8
+
+
+async def test_a_peer_that_floods_the_node_itself_is_rate_limited(make_bench: Benches) -> None:
+    bench = make_bench(limits=Limits(control_per_second=2))
+    _, running, peer = await bench.running()
+
+    for _ in range(21):
+        await peer.send(bench.encode(Heartbeat()))
+    bodies, end = await bench.told(peer)
+
+    assert (end.code, end.reason) == (4008, "rate-limited")
+    (told,) = [body for body in bodies if isinstance(body, Disconnect)]
+    assert (told.reason, told.retry_after) == (Reason.RATE_LIMITED, 30.0)
+    assert (await running).code == CloseCode.RATE_LIMITED
+
+
+async def test_control_messages_at_the_allowed_rate_are_taken(make_bench: Benches) -> None:
+    bench = make_bench(limits=Limits(control_per_second=2))
+    _, running, peer = await bench.running()
+
+    for _ in range(60):
+        await peer.send(bench.encode(PeerRequest(1)))
+        await bench.clock.advance(0.5)
+
+    assert not running.done()
+    assert len(bench.received.control_messages) == 60
+
+
+async def test_data_is_not_rate_limited(make_bench: Benches) -> None:
+    bench = make_bench(limits=Limits(control_per_second=1))
+    _, running, peer = await bench.running()
+
+    for _ in range(200):
+        await peer.send(bench.encode(Text("x")))
+        await settle(5)
+
+    assert not running.done()
+    assert len(bench.received.messages) == 200

@@ -30,13 +30,14 @@ class Liveness:
     Args:
         limits: the intervals.
         now: seconds of a clock that does not go back.
+        received: bytes that came until now.
     """
 
     __slots__ = ("_asked_at", "_heard", "_heard_at", "_limits", "_moved_at", "_written")
 
-    def __init__(self, limits: Limits, now: float) -> None:
+    def __init__(self, limits: Limits, now: float, *, received: int = 0) -> None:
         self._limits = limits
-        self._heard = 0
+        self._heard = received
         self._heard_at = self._asked_at = self._moved_at = now
         self._written: tuple[int, int] = (0, 0)
 

@@ -221,7 +221,7 @@ class Session:
         """Carry messages until the session ends; returns how it did."""
         now = self._clock.monotonic()
         rate = self._limits.control_per_second
-        self._liveness = Liveness(self._limits, now)
+        self._liveness = Liveness(self._limits, now, received=self._link.received_bytes)
         self._control_rate = TokenBucket(rate, rate * _CONTROL_BURST, now)
         try:
             async with asyncio.TaskGroup() as tasks:
