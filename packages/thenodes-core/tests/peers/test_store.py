@@ -112,3 +112,41 @@ async def test_what_is_excluded_is_not_in_a_sample(known: KnownPeers) -> None:
     await known.insert("b:1")
 
     assert [record.addr for record in await known.sample(2, exclude={"a:1"})] == ["b:1"]
+
+
+async def test_many_addresses_are_inserted_at_once(known: KnownPeers) -> None:
+    known.add("a:1", PeerSource.MANUAL)
+
+    new = await known.bulk_insert(["a:1", "no address", "b:1"], PeerSource.GOSSIP)
+
+    assert new == 1
+    assert [record.addr for record in known.records] == ["a:1", "b:1"]
+
+
+async def test_an_address_can_be_forgotten(known: KnownPeers) -> None:
+    known.add("a:1", PeerSource.MANUAL)
+
+    known.forget("a:1")
+    known.forget("never:1")
+
+    assert known.records == []
+
+
+async def test_a_proven_address_is_not_evicted_by_claims(known: KnownPeers) -> None:
+    known.add("good:1", PeerSource.GOSSIP)
+    known.mark_success("good:1", node_id="n")
+
+    for number in range(1, 50):
+        known.add(f"claim:{number}", PeerSource.GOSSIP)
+
+    assert known.get("good:1") is not None
+    assert len(known.records) == 3
+
+
+async def test_restored_records_are_taken_as_they_are(known: KnownPeers) -> None:
+    record = PeerRecord("a:1", PeerSource.GOSSIP, 2, 5, "n")
+
+    known.restore([record])
+
+    assert known.records == [record]
+    assert known.changes == 0
