@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import socket
 from urllib.parse import urlsplit
 
 import msgspec
@@ -47,7 +48,11 @@ def scope(host: str) -> Scope:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return Scope.GLOBAL
+        try:
+            # 127.1 and 0x7f000001 are addresses too, to whoever resolves them.
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return Scope.GLOBAL
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     if address.is_loopback or address.is_unspecified:

@@ -220,7 +220,7 @@ def test_allow_plaintext_lets_a_node_listen_beyond_loopback() -> None:
 
 @pytest.mark.parametrize("address", ["", "example.org", "http://a:1", "a:0", "a:99999", "a b:1"])
 def test_a_bootstrap_address_that_cannot_be_dialled_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match="^bootstrap_nodes: "):
+    with pytest.raises(ConfigError, match=r"^bootstrap_nodes: "):
         validate(Config(bootstrap_nodes=(address,)))
 
 
@@ -271,21 +271,9 @@ def test_known_peers_that_must_be_kept_need_a_place(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [{"node": {"state_dir": "s"}}, {"network": {"persistence": {"path": "p"}}}], ids=str
+    "place", ['node.state_dir = "s"', 'network.persistence.path = "p"'], ids=["directory", "path"]
 )
 def test_known_peers_are_kept_in_the_state_directory_or_at_their_path(
-    place: dict[str, object],
+    write: Write, place: str
 ) -> None:
-    keep = make_config({**place}).config
-
-    validate(
-        make_config(
-            {
-                "node": {"state_dir": keep.node.state_dir} if keep.node.state_dir else {},
-                "network": {
-                    "persistence": {"enabled": True}
-                    | ({"path": "p"} if keep.network.persistence.path else {})
-                },
-            }
-        ).config
-    )
+    validate(load_config(write(f"network.persistence.enabled = true\n{place}\n")).config)

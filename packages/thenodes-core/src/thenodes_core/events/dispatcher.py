@@ -16,17 +16,22 @@ from .counters import Counters
 
 __all__ = ["BatchSink", "Dispatcher"]
 
-_log = logging.getLogger("thenodes.events")
+_BATCH_EVENTS = 1024
+_COMPLAIN_EVERY_SECONDS = 60.0
 
-_LOG_INTERVAL_SECONDS = 60.0
+_log = logging.getLogger("thenodes.events")
 
 
 @runtime_checkable
 class BatchSink(Protocol):
-    """What a sink has, besides `handle`, to be given all that is queued for it at once."""
+    """A sink that takes what has gathered for it at once."""
+
+    async def handle(self, event: Event) -> None:
+        """Take one event."""
+        ...
 
     async def handle_batch(self, events: Sequence[Event]) -> None:
-        """Take events, in order. At the end it is called once more, with none, to flush."""
+        """Take events, in order; at the end once more with none, to write what it held back."""
         ...
 
 
@@ -35,22 +40,21 @@ class Dispatcher:
 
     Nobody waits: where a sink's queue is full the event is dropped for that
     sink and counted as `events_dropped`; the sink is told how many it missed
-    once it goes on. What a sink raises is counted as `event_sink_failures`
-    each time, and logged once a minute and sink at most.
+    once it goes on. What a sink raises is counted as `event_sink_failures`, and
+    logged at most once a minute.
 
     Args:
         counters: counts drops and failures.
-        queue_events: the bound of each queue. A burst of that many, in one
-            turn of the event loop, loses nothing.
+        queue_events: the bound of each queue.
         flush_seconds: time that sinks get at the end.
-        monotonic: seconds that never go back, which space the log lines.
+        monotonic: seconds of a clock that does not go back.
     """
 
     def __init__(
         self,
         counters: Counters,
         *,
-        queue_events: int = 16384,
+        queue_events: int = 16_384,
         flush_seconds: float = 0.5,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,8 +88,7 @@ class Dispatcher:
     def add_sink(self, sink: EventSink) -> None:
         """Give the sink every event from now on. Needs a running event loop."""
         if id(sink) not in self._feeds:
-            failures = _Failures(type(sink).__name__, self._counters, self._monotonic)
-            self._feeds[id(sink)] = _Feed(sink, self._counters, failures, self._queue_events)
+            self._feeds[id(sink)] = _Feed(sink, self._counters, self._queue_events, self._monotonic)
 
     def remove_sink(self, sink: EventSink) -> None:
         """Give it none any more; what is queued for it is dropped."""
@@ -101,15 +104,15 @@ class Dispatcher:
 
 class _Feed:
     def __init__(
-        self, sink: EventSink, counters: Counters, failures: _Failures, most: int
+        self, sink: EventSink, counters: Counters, most: int, monotonic: Callable[[], float]
     ) -> None:
         self._sink = sink
-        self._batch_sink = sink if isinstance(sink, BatchSink) else None
         self._counters = counters
-        self._failures = failures
         self._most = most
+        self._monotonic = monotonic
         self._queue: deque[Event] = deque()
         self._missed = 0
+        self._complained_at: float | None = None
         self._finishing = False
         self._wake = asyncio.Event()
         self.task = asyncio.get_running_loop().create_task(self._run(), name="event sink")
@@ -127,66 +130,43 @@ class _Feed:
         self._wake.set()
 
     async def _run(self) -> None:
+        most = _BATCH_EVENTS if isinstance(self._sink, BatchSink) else 1
         while True:
-            while self._queue or self._missed:
-                await self._hand_over(self._take())
+            while self._queue:
+                await self._handle(
+                    [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
+                )
+                if not self._queue and self._missed:
+                    missed, self._missed = self._missed, 0
+                    await self._handle([_missed(missed)])
             if self._finishing:
-                if self._batch_sink is not None:
-                    await self._hand_over([])
+                if isinstance(self._sink, BatchSink):
+                    await self._handle([])
                 return
             self._wake.clear()
             await self._wake.wait()
 
-    def _take(self) -> list[Event]:
-        if self._batch_sink is None and self._queue:
-            return [self._queue.popleft()]
-        batch = list(self._queue)
-        self._queue.clear()
-        if self._missed:
-            # Events are dropped while the queue is full, so after all that was in it.
-            batch.append(_missed(self._missed))
-            self._missed = 0
-        return batch
-
-    async def _hand_over(self, batch: list[Event]) -> None:
+    async def _handle(self, events: Sequence[Event]) -> None:
         try:
-            if self._batch_sink is not None:
-                await self._batch_sink.handle_batch(batch)
+            if isinstance(self._sink, BatchSink):
+                await self._sink.handle_batch(events)
             else:
-                for event in batch:
-                    await self._sink.handle(event)
+                await self._sink.handle(events[0])
         except asyncio.CancelledError:
             if self.task.cancelling():
                 raise
-            # Not this task was cancelled, but something that the sink waited for.
-            self._failures.add()
+            # Something that the sink waited for was cancelled, not this task.
+            self._complain()
         except (Exception, SystemExit):
             # A sink may be a plugin's: whatever it raises stays here.
-            self._failures.add()
+            self._complain()
 
-
-class _Failures:
-    def __init__(self, name: str, counters: Counters, monotonic: Callable[[], float]) -> None:
-        self._name = name
-        self._counters = counters
-        self._monotonic = monotonic
-        self._unlogged = 0
-        self._next_log = -float("inf")
-
-    def add(self) -> None:
-        """Count the exception that is being handled, and log it unless one was just logged."""
+    def _complain(self) -> None:
         self._counters.add("event_sink_failures")
-        now = self._monotonic()
-        if now < self._next_log:
-            self._unlogged += 1
-            return
-        _log.exception(
-            "event sink %s failed (%d failures before it were not logged)",
-            self._name,
-            self._unlogged,
-        )
-        self._next_log = now + _LOG_INTERVAL_SECONDS
-        self._unlogged = 0
+        now, last = self._monotonic(), self._complained_at
+        if last is None or now - last >= _COMPLAIN_EVERY_SECONDS:
+            self._complained_at = now
+            _log.exception("event sink %s failed", type(self._sink).__name__)
 
 
 def _missed(count: int) -> Event:

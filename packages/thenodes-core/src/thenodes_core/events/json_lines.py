@@ -1,4 +1,4 @@
-"""Events as JSON lines in a file, for machines and for people who `cat` it."""
+"""Events as JSON lines in a file that is rotated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import contextlib
 import errno
 import os
 import stat
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,218 +15,155 @@ import msgspec
 from thenodes_plugin_api import Event, Level, SystemEvent
 
 from ..text import printable_json
-from .counters import Counters
 
-__all__ = ["BACKLOG_EVENTS", "JsonLinesSink"]
+__all__ = ["JsonLinesSink"]
 
-BACKLOG_EVENTS = 16384
+_BACKLOG_EVENTS = 16_384
+
+_encode = msgspec.json.Encoder(enc_hook=object.__repr__).encode
 
 
 class JsonLinesSink:
-    """Appends every event to a file as one line of JSON, in a thread.
+    """Writes one JSON object a line, in a thread, so that a slow disk holds up nobody.
 
-    Control, bidirectional and other unprintable characters are written as
-    `\\uXXXX`. What JSON or UTF-8 cannot hold is written as text that names it.
-
-    The file is opened anew for each batch, so it may be moved or removed at
-    any time. It is created 0600, a missing directory and its parents 0700; a
-    symlink or anything else than a file is refused. A file that ends within a
-    line, after a crash or a kill, gets that line's end first. Lines are handed
-    to the system but not synced: they outlive the process, not a power cut.
-
-    Where a line no longer fits, `events.jsonl` becomes `events.jsonl.1`, that
-    one `.2`, and so on; the oldest goes. A longer line than `max_bytes` is
-    written all the same, alone in its file.
-
-    Where the file cannot be written, lines wait and the next batch tries
-    again; no line is written twice. The batch that failed waits whole; later
-    ones while there are fewer than `BACKLOG_EVENTS` lines. What comes beyond
-    is dropped, counted as `events_dropped`, and told by a line in its place.
+    Files are 0600. Beyond `max_bytes` the file becomes `.1`, that `.2`, and so on up
+    to `.keep`; no line is split. An existing file is continued, and half a line
+    that a killed process left is ended first. A file that was moved away is made
+    anew. What cannot be written is kept, up to 16384 events, and written before the
+    next ones or at the end; beyond that the oldest are dropped, and a line says how
+    many. A value that JSON cannot hold is written as text that names it. Lines are
+    not synced to the disk: they outlive the process, not a power cut.
 
     Args:
-        path: the file.
-        max_bytes: the size that a file does not exceed.
-        keep: how many older files there are besides; with 0 the file starts
-            again from nothing.
-        counters: counts drops, where given.
+        path: the file, no symbolic link; its directory and that one's parents are
+            made, 0700, where missing.
+        max_bytes: the size beyond which it is rotated. A longer event stands alone.
+        keep: how many old files are kept; with 0 the file is begun anew.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        max_bytes: int = 5 * 1024 * 1024,
-        keep: int = 3,
-        counters: Counters | None = None,
-    ) -> None:
-        self._counters = counters or Counters()
-        self._file = _RotatedFile(path, max_bytes, keep)
-        self._waiting: deque[bytes] = deque()
-        self._missed = 0
-        self._uncounted = 0
-        # A thread goes on after its batch was cancelled, maybe beside the next one's.
-        self._lock = threading.Lock()
-
-    async def handle(self, event: Event) -> None:
-        """Append one event.
-
-        Raises:
-            OSError: it could not be written, and waits for the next.
-        """
-        await self.handle_batch((event,))
-
-    async def handle_batch(self, events: Sequence[Event]) -> None:
-        """Append events in order; with none, try again to write those that wait.
-
-        Raises:
-            OSError: some could not be written, and wait for the next batch.
-        """
-        if not events and not self._waiting:
-            return
-        try:
-            await asyncio.to_thread(self._write, events)
-        except OSError:
-            dropped, self._uncounted = self._uncounted, 0
-            if dropped:
-                self._counters.add("events_dropped", dropped)
-            raise
-
-    def _write(self, events: Sequence[Event]) -> None:
-        with self._lock:
-            try:
-                self._file.append(self._waiting)
-            except OSError:
-                self._wait(events)
-                raise
-            if self._missed:
-                self._waiting.append(_line(_missed(self._missed)))
-                self._missed = 0
-            self._waiting.extend(_line(event) for event in events)
-            self._file.append(self._waiting)
-
-    def _wait(self, events: Sequence[Event]) -> None:
-        # Once one was dropped all are, until those that wait are written: the order stays.
-        room = 0 if self._missed else max(0, BACKLOG_EVENTS - len(self._waiting))
-        self._waiting.extend(_line(event) for event in events[:room])
-        dropped = len(events[room:])
-        self._missed += dropped
-        self._uncounted += dropped
-
-
-class _RotatedFile:
-    def __init__(self, path: Path, max_bytes: int, keep: int) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = 5 * 1024 * 1024, keep: int = 3) -> None:
         self._path = path
         self._max_bytes = max_bytes
         self._keep = keep
+        self._backlog: list[bytes] = []
+        self._dropped = 0
 
-    def append(self, lines: deque[bytes]) -> None:
-        """Write the lines; each leaves the queue once it is in a file as a whole."""
-        while lines:
-            with _opened(self._path) as file:
-                size = _end_last_line(file)
-                if size and size + len(lines[0]) > self._max_bytes:
-                    self._rotate(file)
-                else:
-                    _append(file, lines, self._fitting(lines, size))
+    async def handle(self, event: Event) -> None:
+        """Write one event.
 
-    def _fitting(self, lines: deque[bytes], size: int) -> list[bytes]:
-        fitting: list[bytes] = []
-        for line in lines:
-            size += len(line)
-            if fitting and size > self._max_bytes:
-                break
-            fitting.append(line)
-        return fitting
+        Raises:
+            OSError: it cannot be written now; it is kept.
+        """
+        await self.handle_batch([event])
 
-    def _rotate(self, file: int) -> None:
-        if not self._keep:
-            os.ftruncate(file, 0)
+    async def handle_batch(self, events: Sequence[Event]) -> None:
+        """Write events, in order; with none, what was kept.
+
+        Raises:
+            OSError: they cannot all be written now; what was not is kept.
+        """
+        if not events and not self._backlog:
             return
-        # Up to the first free place, so that a rotation that was cut short
-        # is completed by the next one and does not push out a file too many.
-        places = range(1, self._keep + 1)
-        free = next((n for n in places if not os.path.lexists(self._older(n))), self._keep)
-        for number in range(free, 1, -1):
-            self._older(number - 1).replace(self._older(number))
-        with contextlib.suppress(FileNotFoundError):
-            self._path.replace(self._older(1))
+        self._backlog += [_line(event) for event in events]
+        surplus = len(self._backlog) - _BACKLOG_EVENTS
+        if surplus > 0:
+            del self._backlog[:surplus]
+            self._dropped += surplus
+        await asyncio.to_thread(self._write)
 
-    def _older(self, number: int) -> Path:
+    def _write(self) -> None:
+        if self._dropped:
+            self._write_all([_line(_dropped(self._dropped))])
+            self._dropped = 0
+        self._write_all(self._backlog)
+
+    def _write_all(self, lines: list[bytes]) -> None:
+        """Write the lines, removing each from the list once it is in the file."""
+        while lines:
+            descriptor = _open(self._path)
+            try:
+                room = self._max_bytes - os.fstat(descriptor).st_size
+                if room < len(lines[0]) and room < self._max_bytes:
+                    self._rotate()
+                    continue
+                count, size = 1, len(lines[0])
+                while count < len(lines) and size + len(lines[count]) <= room:
+                    size += len(lines[count])
+                    count += 1
+                del lines[: _append(descriptor, b"".join(lines[:count]))]
+            finally:
+                os.close(descriptor)
+
+    def _rotate(self) -> None:
+        if not self._keep:
+            self._path.unlink()
+            return
+        # Only as far as the first free number: the rotation after one that was
+        # cut short completes it, and pushes out no file too many.
+        numbers = range(1, self._keep + 1)
+        free = next((n for n in numbers if not os.path.lexists(self._numbered(n))), self._keep)
+        for number in range(free - 1, 0, -1):
+            self._numbered(number).replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _open(path: Path) -> int:
+    missing = [parent for parent in path.parents if not parent.exists()]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
     try:
-        file = os.open(path, flags, 0o600)
-    except FileNotFoundError:
-        _make_private(path.parent)
-        file = os.open(path, flags, 0o600)
-    try:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            # A pipe that nobody reads would hold up the thread for ever.
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        yield file
-    finally:
-        os.close(file)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
-def _make_private(directory: Path) -> None:
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _end_last_line(file: int) -> int:
-    size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        size += os.write(file, b"\n")
-    return size
-
-
-def _append(file: int, lines: deque[bytes], first: list[bytes]) -> None:
-    data = memoryview(b"".join(first))
-    written = 0
+def _append(descriptor: int, data: bytes) -> int:
+    """Write all of it; returns how many lines are there whole, also where the disk is full."""
+    done = 0
     try:
-        while written < len(data):
-            written += os.write(file, data[written:])
-    finally:
-        for line in first:
-            if written < len(line):
-                break
-            written -= len(line)
-            lines.popleft()
-        else:
-            written = 0
-        if written:
-            with contextlib.suppress(OSError):
-                os.ftruncate(file, os.fstat(file).st_size - written)
+        while done < len(data):
+            done += os.write(descriptor, data[done:])
+    except OSError:
+        whole = data.rfind(b"\n", 0, done) + 1
+        # The line that is cut off will be written again, so it must not stay.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - (done - whole))
+        if not whole:
+            raise
+    return data.count(b"\n", 0, done)
 
 
 def _line(event: Event) -> bytes:
     try:
-        encoded = _encoder.encode(event)
+        text = _encode(event).decode()
     except (TypeError, ValueError, RecursionError):
-        encoded = _encoder.encode(_as_text(event))
-    return printable_json(encoded.decode()).encode() + b"\n"
+        # Such as a lone surrogate, which a file name may hold: it has no UTF-8.
+        fields = msgspec.structs.asdict(event).items()
+        table = {"type": event.__struct_config__.tag}
+        text = _encode(table | {name: _encodable(value) for name, value in fields}).decode()
+    return printable_json(text).encode() + b"\n"
 
 
-def _as_text(event: Event) -> dict[str, object]:
-    fields = {name: _sound(value) for name, value in msgspec.structs.asdict(event).items()}
-    return {"type": event.__struct_config__.tag, **fields}
-
-
-def _sound(value: object) -> object:
+def _encodable(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = str(value) if isinstance(value, str) else object.__repr__(value)
-    return text.encode(errors="backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
-_encoder = msgspec.json.Encoder(enc_hook=object.__repr__)
-
-
-def _missed(count: int) -> Event:
+def _dropped(count: int) -> Event:
     return SystemEvent(
         level=Level.WARNING,
         action="events_dropped",
