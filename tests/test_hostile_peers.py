@@ -1,226 +1,296 @@
-"""Slow, silent, frozen and flooding peers against a real node, which goes on serving."""
+"""Hostile peers against one real node with tight limits: each is cut, and others are served."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
-from .conftest import StartNode
-from .nodes import KVSTORE, RunningNode, wait_until
+from thenodes_core.limits import Limits
+from thenodes_core.protocol.codec_bin import BinaryCodec
+from thenodes_plugin_api import Body, Disconnect, Heartbeat, Hello, Message, Realm, Reason
 
-LIMITS = """
-[logging]
-json_path = ""
+from .nodes import RunningNode, stop_all, wait_until
+
+CONFIG = """
+[discovery]
+enabled = false
+
 [limits]
-max_sessions = 3
-max_handshakes = 5
-handshake_seconds = 1.0
+max_sessions = 2
+max_handshakes = 8
+handshake_bytes = 1024
+handshake_seconds = 0.8
 heartbeat_seconds = 0.5
-progress_seconds = 1.0
-control_per_second = 3
+control_per_second = 2
+close_seconds = 0.3
 """
-REALM = {"name": "default", "code": "default", "version": "1.0"}
+
+CODEC = BinaryCodec(Limits())
+BINARY = Subprotocol("thenodes.v1.bin")
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: thenodes.v1.bin\r\n\r\n"
+)
+PING = b"\x89\x80\x00\x00\x00\x00"
+HEARTBEAT = CODEC.encode(Message(Heartbeat()))
 
 
-class Peers:
-    """Makes connections to a node by hand."""
+class Target:
+    """The node under attack."""
 
-    def __init__(self, node: RunningNode, stack: ExitStack) -> None:
-        self.host, _, port = node.status()["listening"].rpartition(":")
-        self.port = int(port)
-        self._stack = stack
-
-    def raw(self) -> socket.socket:
-        """A TCP connection."""
-        made = socket.create_connection((self.host, self.port), timeout=10)
-        return self._stack.enter_context(made)
+    def __init__(self, node: RunningNode) -> None:
+        self.node = node
+        self.port = int(node.status()["listening"].rpartition(":")[2])
 
     def open(self) -> ClientConnection:
         """A WebSocket connection on which nothing was said yet."""
-        return self._stack.enter_context(
-            connect(
-                f"ws://{self.host}:{self.port}",
-                subprotocols=["thenodes.v1.json"],  # type: ignore[list-item]
-                ping_interval=None,
-                close_timeout=0.1,
-            )
+        return connect(
+            f"ws://127.0.0.1:{self.port}", subprotocols=[BINARY], compression=None, proxy=None
         )
 
-    def join(self, node_id: str) -> ClientConnection:
-        """A session."""
-        link = self.open()
-        link.recv(timeout=5)
-        say(link, {"HELLO": {"node_id": node_id}}, REALM)
-        return link
+    @contextlib.contextmanager
+    def joined(self, node_id: str) -> Iterator[ClientConnection]:
+        """The connection of a peer that was admitted; not used, it is cut as silent."""
+        with self.open() as connection:
+            connection.recv(timeout=5)
+            connection.send(hello(node_id))
+            assert connection.recv(timeout=5) == HEARTBEAT
+            yield connection
+
+    @contextlib.contextmanager
+    def raw(self, *said: bytes) -> Iterator[socket.socket]:
+        """A bare connection on which something was said."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+            for data in said:
+                client.sendall(data)
+            yield client
+
+    def events(self, action: str) -> list[dict[str, Any]]:
+        """What the node logged."""
+        lines = (self.node.state_dir / "logs" / "events.jsonl").read_text().splitlines()
+        return [event for event in map(json.loads, lines) if event.get("action") == action]
+
+    def left(self, node_id: str) -> str:
+        """Why a peer left, once it has."""
+
+        def endings() -> list[str]:
+            found = [e for e in self.events("peer_left") if e.get("node_id") == node_id]
+            return [event["detail"] for event in found]
+
+        wait_until(endings, f"the end of {node_id}")
+        return endings()[-1]
 
 
-def say(link: ClientConnection, kind: object, realm: object = None) -> None:
-    link.send(json.dumps({"from": "", "to": "", "msg_type": kind, "payload": None, "realm": realm}))
-
-
-def hear(link: ClientConnection) -> tuple[list[Any], int]:
-    """What the node says until it ends the session, and the close code."""
-    heard = []
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One node for all tests of this file: it must outlive every one of them."""
+    directory: Path = tmp_path_factory.mktemp("target")
+    file = directory / "node.toml"
+    file.write_text(CONFIG)
+    node = RunningNode(directory / "state", "--config", str(file))
     try:
-        while True:
-            heard.append(json.loads(link.recv(timeout=10))["msg_type"])
-    except ConnectionClosed as closed:
-        return heard, closed.rcvd.code if closed.rcvd else 1006
+        target = Target(node)
+        yield target
+        assert node.status()["counters"].get("internal_errors", 0) == 0
+        assert "Traceback" not in node.stop()[1]
+    finally:
+        stop_all([node])
 
 
-def reason(heard: list[Any]) -> dict[str, Any]:
-    """What DISCONNECT said."""
-    (told,) = [kind["DISCONNECT"] for kind in heard if "DISCONNECT" in kind]
-    assert isinstance(told, dict)
-    return told
+def hello(node_id: str) -> bytes:
+    realm = Realm("default", "default", "1.0")
+    return CODEC.encode(Message(Hello(node_id, realm=realm, instance=node_id.encode()[:16])))
 
 
-@pytest.fixture
-def node(start_node: StartNode, tmp_path: Path) -> RunningNode:
-    (tmp_path / "node.toml").write_text(LIMITS)
-    return start_node("n", "--config", str(tmp_path / "node.toml"), "--plugin", str(KVSTORE))
+def masked(data: bytes, *, opcode: int = 2) -> bytes:
+    """A client's WebSocket frame."""
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2)
+    return bytes([0x80 | opcode]) + length + bytes(4) + data
 
 
-@pytest.fixture
-def peers(node: RunningNode) -> Iterator[Peers]:
-    with ExitStack() as stack:
-        yield Peers(node, stack)
+def told(connection: ClientConnection) -> tuple[list[Body], int, str]:
+    """Everything that comes until the connection ends, and how it ends."""
+    bodies: list[Body] = []
+    while True:
+        try:
+            data = connection.recv(timeout=5)
+        except ConnectionClosed as closed:
+            assert closed.rcvd is not None, closed
+            return bodies, closed.rcvd.code, closed.rcvd.reason
+        assert isinstance(data, bytes)
+        bodies += [m.body for m in CODEC.decode(data) if isinstance(m, Message)]
 
 
-def test_one_peer_more_than_fit_is_told_to_come_back_later(node: RunningNode, peers: Peers) -> None:
-    links = [peers.join(f"p{number}") for number in range(3)]
-    wait_until(lambda: len(node.peers()) == 3, "three peers")
-
-    heard, code = hear(peers.join("p3"))
-
-    assert code == 4006
-    assert reason(heard)["reason"] == "overload"
-    assert reason(heard)["retry_after"] == 10.0
-    again = peers.join("p0")
-    assert json.loads(again.recv(timeout=5))["msg_type"] == "HEARTBEAT"
-    assert links
-
-
-def test_a_silent_peer_is_asked_and_then_cut(node: RunningNode, peers: Peers) -> None:
-    heard, code = hear(peers.join("silent"))
-
-    assert heard[0] == "HEARTBEAT"
-    assert 2 <= heard.count("HEARTBEAT") <= 4
-    assert code == 1006
-    wait_until(lambda: node.peers() == [], "the peer to be gone")
+def seconds_until_cut(client: socket.socket, dribble: bytes = b"") -> float:
+    """How long the node keeps a bare connection on which a byte comes now and then."""
+    begin = time.monotonic()
+    client.settimeout(0.1)
+    while time.monotonic() < begin + 5:
+        try:
+            if dribble:
+                client.sendall(dribble)
+            if not client.recv(65536):
+                break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    return time.monotonic() - begin
 
 
-def test_a_peer_that_answers_heartbeats_stays(node: RunningNode, peers: Peers) -> None:
-    link = peers.join("alive")
+def test_a_peer_that_falls_silent_is_cut(target: Target) -> None:
+    with target.raw(UPGRADE, masked(hello("frozen"))) as client:
+        why = target.left("frozen")
 
-    for _ in range(6):
-        if json.loads(link.recv(timeout=5))["msg_type"] == "HEARTBEAT":
-            say(link, "HEARTBEAT")
-
-    assert node.peers() == ["alive"]
+        assert why == "frozen left: timeout (here): no sign of life for 1.5 s"
+        assert seconds_until_cut(client) < 1
 
 
-def test_a_peer_that_stops_reading_is_cut_and_the_others_are_served(
-    node: RunningNode, peers: Peers
+def test_a_peer_that_floods_with_pings_and_never_reads_is_cut(target: Target) -> None:
+    pings = masked(bytes(125), opcode=9) * 500
+    with target.raw(UPGRADE, masked(hello("flood"))) as client:
+        client.settimeout(0.5)
+        sent, deadline = 0, time.monotonic() + 10
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                sent += client.send(pings)
+
+        assert "flood left: " in target.left("flood")
+    assert sent < 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("garbage", "word"),
+    [
+        (b"garbage", "protocol"),
+        (b"\xff" * 100, "protocol"),
+        (bytes(8), "protocol"),
+        (hello("again"), "protocol"),
+        ("text where bytes are spoken", "protocol"),
+    ],
+    ids=["words", "lengths", "zeros", "a second HELLO", "text"],
+)
+def test_a_peer_that_sends_garbage_is_refused_and_another_is_served(
+    target: Target, garbage: bytes | str, word: str
 ) -> None:
-    frozen = peers.raw()
-    frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    frozen.sendall(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    hello = {"msg_type": {"HELLO": {"node_id": "frozen"}}, "from": "", "to": "", "realm": REALM}
-    data = json.dumps(hello).encode()
-    frozen.sendall(b"\x81\xfe" + len(data).to_bytes(2, "big") + b"\0\0\0\0" + data)
-    wait_until(lambda: node.peers() == ["frozen"], "the session")
+    with target.joined("bystander") as bystander:
+        with target.joined("babbler") as babbler:
+            babbler.send(garbage)
+            _, code, reason = told(babbler)
+        with target.joined("next"):
+            pass
+        bystander.send(HEARTBEAT)
+        bystander.ping().wait(5)
 
-    answers = [node.exec("kvstore", "put", f"k{n}", "v" * 2000) for n in range(5)]
-
-    assert all(answer.startswith("stored") for answer in answers)
-    wait_until(lambda: node.peers() == [], "the frozen peer to be cut")
+    assert (code, reason) == (4000, word)
 
 
-def test_a_flood_of_control_messages_is_rate_limited(node: RunningNode, peers: Peers) -> None:
-    link = peers.join("flood")
-
-    for _ in range(40):
-        say(link, "HEARTBEAT")
-    heard, code = hear(link)
-
-    assert code == 4008
-    assert reason(heard)["retry_after"] == 30.0
-    assert node.exec("kvstore", "get", "a") == "no entry a"
-
-
-@pytest.mark.parametrize("garbage", ["\0" * 100, "{", '{"msg_type": 5}', "[" * 5000])
-def test_garbage_is_refused_with_its_reason(node: RunningNode, peers: Peers, garbage: str) -> None:
-    before, after = peers.open(), peers.join("garbage")
-    before.send(garbage)
-    after.send(garbage)
-
-    for link in (before, after):
-        heard, code = hear(link)
-        assert code == 4000
-        assert reason(heard)["reason"] == "bad_frame"
-    assert node.peers() == []
-
-
-def test_who_says_nothing_is_cut_before_and_after_the_upgrade(
-    node: RunningNode, peers: Peers
+@pytest.mark.parametrize("garbage", [b"garbage", HEARTBEAT, bytes(900)])
+def test_a_stranger_that_sends_garbage_instead_of_hello_is_refused(
+    target: Target, garbage: bytes
 ) -> None:
-    mute, slow, waiting = peers.raw(), peers.raw(), peers.open()
-    slow.sendall(b"GET / HTTP/1.1\r\nHost: ")
+    with target.open() as connection:
+        connection.send(garbage)
+        bodies, code, _ = told(connection)
 
-    heard, code = hear(waiting)
-
-    assert code == 4010
-    assert reason(heard)["detail"] == "handshake not complete within 1 s"
-    assert (mute.recv(100), slow.recv(1)) == (b"", b"")
-
-
-def test_too_many_connections_at_once_are_cut_and_the_next_one_is_served(
-    node: RunningNode, peers: Peers
-) -> None:
-    idle = [peers.raw() for _ in range(30)]
-
-    wait_until(lambda: all(_is_cut(one) for one in idle), "all of them to be cut")
-
-    assert node.status()["counters"]["connections_refused"] == 30
-    assert json.loads(peers.open().recv(timeout=5))["msg_type"].keys() == {"HELLO"}
+    assert code == 4000
+    assert isinstance(bodies[-1], Disconnect)
+    assert bodies[-1].reason is Reason.BAD_FRAME
 
 
-def _is_cut(one: socket.socket) -> bool:
-    one.settimeout(0.01)
+def test_a_stranger_that_sends_more_than_a_handshake_needs_is_cut(target: Target) -> None:
+    with target.open() as connection:
+        connection.send(bytes(2000))
+        _, code, _ = told(connection)
+
+    assert code == 1009
+
+
+@pytest.mark.parametrize(
+    "dribble", [b"", b"X-Slow: x\r\n"], ids=["silence", "a header now and then"]
+)
+def test_a_request_that_never_ends_is_cut(target: Target, dribble: bytes) -> None:
+    with target.raw(b"GET / HTTP/1.1\r\nHost: x\r\n") as client:
+        assert 0.5 < seconds_until_cut(client, dribble) < 3
+
+
+@pytest.mark.parametrize("dribble", [b"", PING], ids=["silence", "a ping now and then"])
+def test_a_stranger_that_never_says_hello_is_cut(target: Target, dribble: bytes) -> None:
+    with target.raw(UPGRADE) as client:
+        assert 0.5 < seconds_until_cut(client, dribble) < 3
+
+
+def test_a_stranger_that_never_says_hello_is_told_why(target: Target) -> None:
+    with target.open() as connection:
+        bodies, code, reason = told(connection)
+
+    assert (code, reason) == (4010, "timeout")
+    assert bodies[-1] == Disconnect(Reason.TIMEOUT, "handshake not complete within 0.8 s")
+
+
+def test_strangers_that_say_nothing_do_not_keep_others_out_for_long(target: Target) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(target.raw(b"GET"))
+        wait_until(lambda: is_admitted(target), "a place")
+
+
+def is_admitted(target: Target) -> bool:
     try:
-        return one.recv(1) == b""
-    except TimeoutError:
+        with target.joined("patient"):
+            return True
+    except (OSError, EOFError, ConnectionClosed):
         return False
-    except ConnectionError:
-        return True
 
 
-def test_what_strangers_do_is_not_reported_without_end(
-    start_node: StartNode, tmp_path: Path
+def test_one_peer_too_many_is_told_when_to_come_back(target: Target) -> None:
+    with target.joined("first"), target.joined("second"), target.open() as third:
+        third.recv(timeout=5)
+        third.send(hello("third"))
+        bodies, code, reason = told(third)
+
+    assert (code, reason) == (4006, "overloaded")
+    (disconnect,) = bodies
+    assert isinstance(disconnect, Disconnect)
+    assert (disconnect.reason, disconnect.retry_after) == (Reason.OVERLOAD, 10.0)
+
+
+def test_a_peer_that_restarts_is_admitted_to_a_full_node(target: Target) -> None:
+    realm = Realm("default", "default", "1.0")
+    again = CODEC.encode(Message(Hello("returns", realm=realm, instance=b"a second life")))
+    with target.joined("returns") as former, target.joined("stays"), target.open() as connection:
+        connection.recv(timeout=5)
+        connection.send(again)
+
+        assert connection.recv(timeout=5) == HEARTBEAT
+        assert told(former)[1:] == (4004, "replaced")
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [lambda: [HEARTBEAT] * 40, lambda: [HEARTBEAT * 40], lambda: [bytes.fromhex("00000005c800000190")] * 40],
+    ids=["heartbeats", "heartbeats in one message", "unknown kinds"],
+)
+def test_a_peer_that_floods_the_node_itself_is_told_to_come_back_later(
+    target: Target, flood: Callable[[], list[bytes]]
 ) -> None:
-    node = start_node("n")
-    with ExitStack() as stack:
-        peers = Peers(node, stack)
-        for _ in range(60):
-            with peers.raw() as stranger:
-                stranger.sendall(b"garbage\r\n\r\n")
-                while stranger.recv(1000):
-                    pass
+    with target.joined("busy") as connection:
+        with contextlib.suppress(ConnectionClosed):
+            for data in flood():
+                connection.send(data)
+        bodies, code, reason = told(connection)
 
-    counted = node.status()["counters"]["connections_refused"]
-    _, errors = node.stop()
-
-    assert counted == 60
-    assert 20 <= errors.count("refused a connection") <= 30
+    assert (code, reason) == (4008, "rate-limited")
+    (disconnect,) = [body for body in bodies if isinstance(body, Disconnect)]
+    assert (disconnect.reason, disconnect.retry_after) == (Reason.RATE_LIMITED, 30.0)

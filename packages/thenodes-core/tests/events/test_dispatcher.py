@@ -266,7 +266,44 @@ async def test_a_sink_that_can_gets_what_has_gathered_at_once() -> None:
             dispatcher.emit(event(number))
 
     assert sink.actions == [str(number) for number in range(2000)]
-    assert sink.sizes == [1024, 976]
+    assert sink.sizes[:2] == [1024, 976]
+
+
+async def test_a_sink_that_takes_batches_gets_an_empty_one_at_the_end() -> None:
+    sink = Batches()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.emit(event(0))
+
+    assert sink.sizes == [1, 0]
+
+
+class BlockedBatches(Batches):
+    """Takes a batch only once it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def handle_batch(self, events: Sequence[Event]) -> None:
+        await self.go_on.wait()
+        await super().handle_batch(events)
+
+
+async def test_a_blocked_sink_of_batches_is_told_what_it_missed_and_disturbs_no_other() -> None:
+    counters = Counters()
+    blocked, fast = BlockedBatches(), Fast()
+    async with Dispatcher(counters, queue_events=2) as dispatcher:
+        dispatcher.add_sink(blocked)
+        dispatcher.add_sink(fast)
+        for number in range(10):
+            dispatcher.emit(event(number))
+            await settle(3)
+        blocked.go_on.set()
+
+    assert fast.actions == [str(number) for number in range(10)]
+    assert blocked.actions == ["0", "1", "2", "events_dropped"]
+    assert counters.get("events_dropped") == 7
 
 
 async def test_ten_thousand_events_in_one_turn_fit_into_the_queue() -> None:
@@ -293,3 +330,26 @@ async def test_a_failing_sink_is_logged_once_a_minute(caplog: pytest.LogCaptureF
 
     assert counters.get("event_sink_failures") == 4
     assert len(caplog.records) == 2
+
+
+class Cancelling(Fast):
+    """Waits for something that is cancelled, at every event, after noting it."""
+
+    async def handle(self, event: Event) -> None:
+        await super().handle(event)
+        waited_for = asyncio.get_running_loop().create_future()
+        waited_for.cancel()
+        await waited_for
+
+
+async def test_a_sink_that_waits_for_something_cancelled_goes_on_with_the_next_event() -> None:
+    counters = Counters()
+    sink = Cancelling()
+    async with Dispatcher(counters) as dispatcher:
+        dispatcher.add_sink(sink)
+        dispatcher.emit(event(0))
+        await settle()
+        dispatcher.emit(event(1))
+
+    assert sink.actions == ["0", "1"]
+    assert counters.get("event_sink_failures") == 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -72,7 +74,7 @@ async def test_ten_thousand_events_are_all_there_in_order(tmp_path: Path, at_onc
 
 
 async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "logs" / "events.jsonl"
+    path = tmp_path / "of" / "logs" / "events.jsonl"
 
     await JsonLinesSink(path, max_bytes=100).handle_batch([event(1), event(2)])
 
@@ -80,6 +82,7 @@ async def test_files_are_their_owners_alone(tmp_path: Path) -> None:
     assert [file.name for file in files] == ["events.jsonl", "events.jsonl.1"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
 async def test_as_many_old_files_as_asked_for_are_kept(tmp_path: Path) -> None:
@@ -168,6 +171,110 @@ async def test_what_cannot_be_kept_any_more_is_told(tmp_path: Path) -> None:
     assert [line["detail"] for line in lines[1:]] == [*map(str, range(6, 16_389)), "99999"]
 
 
+async def test_what_was_kept_is_written_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "e"
+    (tmp_path / "logs").write_text("not a directory")
+    sink = JsonLinesSink(path)
+    with pytest.raises(OSError, match="logs"):
+        await sink.handle(event(1))
+    (tmp_path / "logs").unlink()
+
+    async with Dispatcher(Counters(), flush_seconds=20) as dispatcher:
+        dispatcher.add_sink(sink)
+
+    assert read(path) == [1]
+
+
+async def test_without_an_event_there_is_no_file(tmp_path: Path) -> None:
+    await JsonLinesSink(tmp_path / "e").handle_batch([])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+class FullDisk:
+    """Stands in for `os.write`, with room for so many bytes and no more."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._write = os.write
+
+    def write(self, file: int, data: bytes) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = self._write(file, data[: self._room])
+        self._room -= count
+        return count
+
+
+# Within the second line, and just before its end.
+@pytest.mark.parametrize("missing", [10, 1])
+async def test_a_disk_that_is_full_within_a_line_neither_splits_nor_doubles_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    path = tmp_path / "e"
+    await JsonLinesSink(path).handle(event(0))
+    sink = JsonLinesSink(path)
+    disk = FullDisk(2 * path.stat().st_size - missing)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", disk.write)
+        with pytest.raises(OSError, match="No space"):
+            await sink.handle_batch([event(1), event(2)])
+
+    await sink.handle(event(3))
+
+    assert read(path) == [0, 1, 2, 3]
+
+
+async def test_a_rotation_that_fails_pushes_out_no_file_when_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    sink = JsonLinesSink(path, max_bytes=1, keep=3)
+    await sink.handle_batch([event(n) for n in range(4)])
+    path.with_name("e.1").unlink()  # as when the older ones were moved, and then it failed
+
+    await sink.handle(event(4))
+
+    assert read(path, keep=3) == [0, 1, 3, 4]
+
+
+async def test_a_line_that_just_fits_does_not_rotate(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    await JsonLinesSink(path).handle(event(0))
+    two_lines = 2 * path.stat().st_size
+
+    await JsonLinesSink(path, max_bytes=two_lines).handle(event(1))
+    assert read(path) == [0, 1]
+    await JsonLinesSink(path, max_bytes=two_lines).handle(event(2))
+
+    assert (read(path.with_name("e.1")), read(path)) == ([0, 1], [2])
+
+
+async def test_an_event_longer_than_a_file_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    sink = JsonLinesSink(path, max_bytes=200)
+
+    await sink.handle_batch([event(0), event(10**300), event(1)])
+
+    assert [read(path.with_name(name)) for name in ("e.2", "e.1", "e")] == [[0], [10**300], [1]]
+
+
+async def test_a_pipe_is_not_written_to(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "e")
+
+    with pytest.raises(OSError, match="not a regular file"):
+        await JsonLinesSink(tmp_path / "e").handle(event(1))
+
+
+async def test_an_event_that_json_cannot_hold_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "e"
+    ring: list[object] = []
+    ring.append(ring)
+    wrong = [SystemEvent(action="a", detail=detail) for detail in (object(), ring)]  # type: ignore[arg-type]
+
+    await JsonLinesSink(path).handle_batch([event(1), *wrong, event(2)])
+
+    assert [json.loads(line)["action"] for line in lines_of(path)] == ["tick", "a", "a", "tick"]
+
+
 async def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "e").symlink_to(tmp_path / "elsewhere")
 
@@ -198,4 +305,4 @@ async def test_a_failing_sink_is_counted_and_does_not_disturb_another(tmp_path: 
             dispatcher.emit(event(number))
 
     assert read(tmp_path / "good") == list(range(10))
-    assert counters.get("event_sink_failures") == 1
+    assert counters.get("event_sink_failures") == 2  # the events, and at the end once more

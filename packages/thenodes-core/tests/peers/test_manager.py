@@ -46,7 +46,12 @@ class Side:
     """A manager that listens, dials, and remembers what it is told."""
 
     def __init__(
-        self, node_id: str, instance: bytes, network: MemoryNetwork, clock: ManualClock
+        self,
+        node_id: str,
+        instance: bytes,
+        network: MemoryNetwork,
+        clock: ManualClock,
+        limits: Limits = LIMITS,
     ) -> None:
         self.network = network
         self.messages: list[Message] = []
@@ -56,7 +61,7 @@ class Side:
         self.dispatcher = Dispatcher(self.counters)
         self.tasks: set[asyncio.Task[Served]] = set()
         self.port = 0
-        codecs: list[Codec] = [BinaryCodec(LIMITS), JsonCodec(LIMITS)]
+        codecs: list[Codec] = [BinaryCodec(limits), JsonCodec(limits)]
         self.manager = PeerManager(
             LocalNode(
                 node_id=node_id, realm=Realm(), instance=instance, public_key=node_id.encode()
@@ -65,7 +70,7 @@ class Side:
             self,
             self.dispatcher,
             self.counters,
-            limits=LIMITS,
+            limits=limits,
             clock=clock,
             random_bytes=random.Random(0).randbytes,
         )
@@ -131,8 +136,14 @@ async def make_side(network: MemoryNetwork, clock: ManualClock) -> AsyncIterator
     """Makes managers: `make_side("id", instance=b"…")`; each is ended with the test."""
     sides: list[Side] = []
 
-    def make(node_id: str, instance: bytes = b"1", *, on: MemoryNetwork | None = None) -> Side:
-        side = Side(node_id, instance, on or network, clock)
+    def make(
+        node_id: str,
+        instance: bytes = b"1",
+        *,
+        on: MemoryNetwork | None = None,
+        limits: Limits = LIMITS,
+    ) -> Side:
+        side = Side(node_id, instance, on or network, clock, limits)
         sides.append(side)
         return side
 
@@ -605,3 +616,105 @@ async def test_a_link_that_comes_while_the_manager_is_stopping_is_told_to_come_b
         await asyncio.wait_for(link.receive(), 5)
 
     assert (caught.value.code, caught.value.by_peer) == (CloseCode.RESTARTING, True)
+
+
+async def test_one_peer_more_than_fit_is_told_when_to_come_back(make_side: MakeSide) -> None:
+    hub = make_side("hub", limits=Limits(max_sessions=1))
+    await hub.listen()
+    await make_side("a").dial(hub)
+    await settle()
+
+    served = await (await make_side("b").dial(hub))
+
+    assert (served.ending.code, served.ending.by_peer) == (CloseCode.OVERLOADED, True)
+    assert (served.ending.reason, served.ending.retry_after) == (Reason.OVERLOAD, 10.0)
+    assert [peer for peer, _ in hub.peers] == ["a"]
+
+
+async def test_a_peer_that_restarted_is_admitted_where_no_other_fits(make_side: MakeSide) -> None:
+    hub = make_side("hub", limits=Limits(max_sessions=1))
+    await hub.listen()
+    await make_side("a", b"first").dial(hub)
+    await settle()
+
+    await make_side("a", b"second").dial(hub)
+    await settle()
+
+    assert [peer for peer, _ in hub.peers] == ["a"]
+    assert hub.counters.get("sessions_refused", reason="overloaded") == 0
+
+
+async def test_handshakes_beyond_the_bound_are_refused(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub = make_side("hub", limits=Limits(max_handshakes=2))
+    await hub.listen()
+
+    links = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(3)]
+    await settle()
+    codec = BinaryCodec(LIMITS)
+    first = [codec.decode(await link.receive())[0].body for link in links]
+
+    assert [type(body).__name__ for body in first] == ["Hello", "Hello", "Disconnect"]
+
+
+async def test_where_even_refusing_takes_too_long_connections_are_cut(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    stuck = MemoryNetwork(clock=clock, queue_messages=0)
+    hub = make_side("hub", on=stuck, limits=Limits(max_handshakes=2))
+    await hub.listen()
+
+    links = [await stuck.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(5)]
+    await settle()
+
+    with pytest.raises(LinkClosed) as cut:
+        await links[4].receive()
+    assert cut.value.code == 1006
+    assert hub.open_sessions == 4
+
+
+async def test_what_this_node_dials_is_not_refused_for_a_crowd_of_strangers(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub, other = make_side("hub", limits=Limits(max_handshakes=1)), make_side("other")
+    await hub.listen()
+    await other.listen()
+    for _ in range(3):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
+    await settle()
+
+    await hub.dial(other)
+    await settle()
+
+    assert [peer for peer, _ in hub.peers] == ["other"]
+
+
+async def test_a_dead_peer_is_found_by_watching(
+    make_side: MakeSide, clock: ManualClock, network: MemoryNetwork
+) -> None:
+    one, other = make_side("one"), make_side("other")
+    await other.listen()
+    await one.dial(other)
+    await settle()
+    watching = asyncio.ensure_future(one.manager.watch())
+    network.loss = 1.0
+
+    await clock.advance(31.0)
+
+    assert one.peers == []
+    watching.cancel()
+
+
+async def test_refusals_are_reported_at_a_limited_rate(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub = make_side("hub")
+    await hub.listen()
+    for _ in range(50):
+        link = await network.dial(f"ws://127.0.0.1:{hub.port}")
+        await link.send(b"garbage")
+        await settle()
+
+    assert hub.counters.get("sessions_refused", reason="protocol") == 50
+    assert len([e for e in hub.events if getattr(e, "action", "") == "session_refused"]) == 20

@@ -847,3 +847,69 @@ async def test_a_client_that_never_asks_is_reported(start: Servers) -> None:
     writer.close()
 
     assert (await server.reports.get())[1] == "no complete request in time"
+
+
+async def test_a_link_takes_a_message_at_once_until_its_buffer_is_full(start: Servers) -> None:
+    near, far = await start.pair()
+    near.limit(10**6)
+    taken = 0
+    while near.send_now(bytes(60_000)):
+        taken += 1
+        assert taken < 2000
+
+    assert taken > 0
+    assert near.unsent_bytes > 0
+    assert far.received_bytes == 0
+    await asyncio.sleep(0)
+
+
+async def test_a_link_counts_every_byte_that_comes(start: Servers) -> None:
+    near, far = await start.pair()
+    before = far.received_bytes
+
+    assert near.send_now(b"12345")
+    assert await far.receive() == b"12345"
+
+    assert far.received_bytes >= before + 5
+
+
+async def test_a_closed_link_takes_nothing(start: Servers) -> None:
+    near, far = await start.pair()
+    await far.close(4000, "protocol")
+    with pytest.raises(LinkClosed):
+        await near.receive()
+
+    assert not near.send_now(b"late")
+
+
+async def test_a_peer_that_pings_and_never_reads_the_answers_is_cut(start: Servers) -> None:
+    server = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.listener.port, limit=1024)
+    writer.write(UPGRADE)
+    link = await server.links.get()
+    ping = b"\x89\xfd\0\0\0\0" + b"x" * 125
+
+    async def flood() -> None:
+        while True:
+            writer.write(ping * 500)
+            await writer.drain()
+
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match=r"[Cc]onnection|[Bb]roken"):
+        async with asyncio.timeout(30):
+            await flood()
+    with pytest.raises(LinkClosed):
+        await link.receive()
+    writer.close()
+
+
+async def test_more_connections_than_may_be_opened_at_once_are_cut(start: Servers) -> None:
+    server = await start(limits=Limits(max_handshakes=2))
+    idle = [await asyncio.open_connection("127.0.0.1", server.listener.port) for _ in range(3)]
+
+    _, problem = await server.reports.get()
+
+    assert problem == "2 others are being opened"
+    assert await idle[2][0].read() == b""
+    for _, writer in idle:
+        writer.close()
