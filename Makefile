@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PORT ?= 50000
+SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := packages/thenodes-plugin-api packages/thenodes-core packages/thenodes-relay packages/thenodes-cli
@@ -10,7 +11,7 @@ EDITABLE := $(foreach path,$(PACKAGES) $(PLUGIN),-e $(path))
 PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types contracts build clean
+.PHONY: help run demo test lint types contracts fuzz build clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
@@ -39,6 +40,13 @@ types: $(VENV)/ready ## mypy --strict
 
 contracts: $(VENV)/ready ## import-linter: who may import whom
 	$(BIN)/lint-imports
+
+fuzz: $(VENV)/installed ## fuzz what a peer can send, from the test vectors on; SECONDS=60 of each target
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	    $(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: atheris || { \
+	    echo "make fuzz needs atheris, whose wheels are for Linux on x86-64 and Python 3.11 to 3.14; this is $$($(BIN)/python -c 'import platform as p; print(p.system(), p.machine(), p.python_version())')." >&2; \
+	    exit 1; }
+	@$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 build: $(VENV)/ready ## build every package into dist/
 	@for package in $(PACKAGES); do \

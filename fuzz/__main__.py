@@ -3,112 +3,67 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import msgspec
-
-from thenodes_plugin_api import KINDS
+from .seeds import envelopes, frames, words
 
 ROOT = Path(__file__).parent.parent
-VECTORS = ROOT / "tests" / "vectors"
+TARGETS: dict[str, Callable[[], Iterable[bytes]]] = {"frames": frames, "envelope": envelopes}
 INPUT_BYTES = 4096
 SLOW_SECONDS = 10
+LAST_LINES = 40
 
 
 def main() -> int:
+    """Run all; 1 where something was found."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="of each target; default 60")
     seconds = parser.parse_args().seconds
-    found = [name for name, seeds in targets().items() if not holds(name, seeds, seconds)]
-    if not found:
-        say("nothing found")
+    found = [name for name in TARGETS if not holds(name, seconds)]
+    say(f"found something: {', '.join(found)}" if found else "nothing found")
     return 1 if found else 0
 
 
-def targets() -> dict[str, list[bytes]]:
-    """Every target with its seeds."""
-    return {"frames": list(frames()), "envelope": list(envelopes())}
-
-
-def frames() -> Iterator[bytes]:
-    for vector in load("messages"):
-        frame = bytes.fromhex(vector["binary"])
-        yield frame
-        yield frame[4:]
-    for vector in load("invalid")["binary"]:
-        yield bytes.fromhex(vector["hex"])
-
-
-def envelopes() -> Iterator[bytes]:
-    for vector in [*load("messages"), *load("reference"), *load("invalid")["json"]]:
-        yield vector["json"].encode()
-
-
-def words() -> set[str]:
-    """What an envelope is made of, for libFuzzer's dictionary."""
-    names = {field.encode_name for kind in KINDS for field in msgspec.structs.fields(kind)}
-    tokens = {kind.token for kind in KINDS}
-    types = {"Text", "Json", "Binary", "Sealed", "Frame"}
-    return names | tokens | types | {"from", "to", "msg_type", "payload", "type", "value", "realm"}
-
-
-def holds(name: str, seeds: list[bytes], seconds: int) -> bool:
-    """Run one target; False where it found something, whose input is then kept."""
+def holds(name: str, seconds: int) -> bool:
+    """Run one target; where it found something, say where the input lies, and False."""
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     corpus = folder / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(seeds):
+    for number, seed in enumerate(TARGETS[name]()):
         (corpus / f"seed-{number}").write_bytes(seed[:INPUT_BYTES])
-    dictionary = folder / "words"
-    dictionary.write_text("".join(f'"\\"{word}\\""\n' for word in sorted(words())))
-    say(f"{name}: {len(seeds)} seeds, {seconds} s")
-    log = folder / "log"
-    with log.open("wb") as output:
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", f"fuzz.{name}", str(corpus)),
-                f"-max_total_time={seconds}",
-                f"-max_len={INPUT_BYTES}",
-                f"-timeout={SLOW_SECONDS}",
-                f"-dict={dictionary}",
-                f"-artifact_prefix={folder}/",
-                "-print_final_stats=1",
-            ],
-            cwd=ROOT,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    return report(name, folder, ended.returncode)
-
-
-def report(name: str, folder: Path, code: int) -> bool:
+    (folder / "words").write_text("".join(f'"\\"{word}\\""\n' for word in words()))
+    say(f"{name}: {seconds} s")
+    with (folder / "log").open("wb") as log:
+        command = [
+            *(sys.executable, "-m", f"{__package__}.{name}", str(corpus)),
+            f"-max_total_time={seconds}",
+            f"-max_len={INPUT_BYTES}",
+            f"-timeout={SLOW_SECONDS}",
+            f"-dict={folder}/words",
+            f"-artifact_prefix={folder}/found-",
+            "-print_final_stats=1",
+        ]
+        ended = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
     lines = (folder / "log").read_text(errors="replace").splitlines()
-    say("\n".join(line for line in lines if line.startswith("stat::number_of_executed_units")))
-    if code == 0:
+    if ended.returncode == 0:
+        say(*(f"{name}: {line}" for line in lines if "number_of_executed_units" in line))
         shutil.rmtree(folder)
         return True
-    say("\n".join(lines[-40:]))
-    for path in sorted(folder.glob("[cltos]*-*")):
-        say(f"{name}: found {path}; again with: python -m fuzz.{name} {path}")
-    say(f"{name}: exit code {code}, everything is in {folder}")
+    say(*lines[-LAST_LINES:], f"{name}: ended with {ended.returncode}; all of it is in {folder}")
+    for path in sorted(folder.glob("found-*")):
+        say(f"{name}: found {path}", f"again: {sys.executable} -m {__package__}.{name} {path}")
     return False
 
 
-def load(name: str) -> list[dict[str, str]]:
-    return json.loads((VECTORS / f"{name}.json").read_text())
-
-
-def say(text: str) -> None:
-    if text:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+def say(*lines: str) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

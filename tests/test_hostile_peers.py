@@ -6,17 +6,18 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from thenodes_core.limits import Limits
 from thenodes_core.protocol.codec_bin import BinaryCodec
+from thenodes_core.protocol.frame import make_head, pack
 from thenodes_plugin_api import Body, Disconnect, Heartbeat, Hello, Message, Realm, Reason
 
 from .nodes import RunningNode, stop_all, wait_until
@@ -44,6 +45,7 @@ UPGRADE = (
 )
 PING = b"\x89\x80\x00\x00\x00\x00"
 HEARTBEAT = CODEC.encode(Message(Heartbeat()))
+UNKNOWN = pack(make_head(200, 0, b""), b"")
 
 
 class Target:
@@ -126,7 +128,8 @@ def told(connection: ClientConnection) -> tuple[list[Body], int, str]:
         try:
             data = connection.recv(timeout=5)
         except ConnectionClosed as closed:
-            assert closed.rcvd is not None, closed
+            if closed.rcvd is None:
+                raise
             return bodies, closed.rcvd.code, closed.rcvd.reason
         assert isinstance(data, bytes)
         bodies += [m.body for m in CODEC.decode(data) if isinstance(m, Message)]
@@ -171,18 +174,12 @@ def test_a_peer_that_floods_with_pings_and_never_reads_is_cut(target: Target) ->
 
 
 @pytest.mark.parametrize(
-    ("garbage", "word"),
-    [
-        (b"garbage", "protocol"),
-        (b"\xff" * 100, "protocol"),
-        (bytes(8), "protocol"),
-        (hello("again"), "protocol"),
-        ("text where bytes are spoken", "protocol"),
-    ],
+    "garbage",
+    [b"garbage", b"\xff" * 100, bytes(8), hello("again"), "text where bytes are spoken"],
     ids=["words", "lengths", "zeros", "a second HELLO", "text"],
 )
 def test_a_peer_that_sends_garbage_is_refused_and_another_is_served(
-    target: Target, garbage: bytes | str, word: str
+    target: Target, garbage: bytes | str
 ) -> None:
     with target.joined("bystander") as bystander:
         with target.joined("babbler") as babbler:
@@ -193,7 +190,7 @@ def test_a_peer_that_sends_garbage_is_refused_and_another_is_served(
         bystander.send(HEARTBEAT)
         bystander.ping().wait(5)
 
-    assert (code, reason) == (4000, word)
+    assert (code, reason) == (4000, "protocol")
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", HEARTBEAT, bytes(900)])
@@ -250,7 +247,7 @@ def is_admitted(target: Target) -> bool:
     try:
         with target.joined("patient"):
             return True
-    except (OSError, EOFError, ConnectionClosed):
+    except (OSError, WebSocketException):
         return False
 
 
@@ -279,15 +276,15 @@ def test_a_peer_that_restarts_is_admitted_to_a_full_node(target: Target) -> None
 
 @pytest.mark.parametrize(
     "flood",
-    [lambda: [HEARTBEAT] * 40, lambda: [HEARTBEAT * 40], lambda: [bytes.fromhex("00000005c800000190")] * 40],
+    [[HEARTBEAT] * 40, [HEARTBEAT * 40], [UNKNOWN] * 40],
     ids=["heartbeats", "heartbeats in one message", "unknown kinds"],
 )
 def test_a_peer_that_floods_the_node_itself_is_told_to_come_back_later(
-    target: Target, flood: Callable[[], list[bytes]]
+    target: Target, flood: list[bytes]
 ) -> None:
     with target.joined("busy") as connection:
         with contextlib.suppress(ConnectionClosed):
-            for data in flood():
+            for data in flood:
                 connection.send(data)
         bodies, code, reason = told(connection)
 

@@ -103,9 +103,10 @@ def test_a_client_that_shares_no_code_joins_over_json(start_node: StartNode) -> 
         client.send(json.dumps(put))
         wait_until(lambda: node.exec("kvstore", "get", "from") == "from = page", "the value")
         assert node.exec("kvstore", "put", "to", "page") == "stored to = page, sent to 1 peer"
-        received = json.loads(client.recv(5))
+        asked, received = json.loads(client.recv(5)), json.loads(client.recv(5))
 
     assert theirs["msg_type"]["HELLO"]["node_id"] == node.status()["node_id"]
     assert admitted["msg_type"] == "HEARTBEAT"
+    assert asked["msg_type"] == {"PEER_REQUEST": {"want": 16}}
     assert received["msg_type"] == {"EXTENSION": {"kind": "kvstore.put"}}
     assert received["payload"] == {"type": "Json", "value": {"key": "to", "value": "page"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 import click
@@ -20,7 +21,8 @@ def lines(text: str) -> str:
 def emit(text: str, data: object, *, as_json: bool) -> None:
     """Print the text, or the data as JSON."""
     if as_json:
-        text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
+        # Not msgspec's encoder: a path may hold what is not UTF-8.
+        text = json.dumps(msgspec.to_builtins(data), indent=2, ensure_ascii=False)
         click.echo("\n".join(printable_json(line) for line in text.split("\n")))
     elif text:
         click.echo(lines(text))

@@ -5,7 +5,8 @@ TheNodesError                  (thenodes_plugin_api)
 ├── ConfigError                a configuration value or file cannot be used
 ├── StartError                 the node cannot start
 │   ├── StateDirError          its state directory cannot be used
-│   │   └── StateDirInUse      another node runs on it
+│   │   ├── StateDirInUse      another node runs on it
+│   │   └── NoNode             none does
 │   └── ListenError            the address cannot be listened on
 ├── PluginLoadError            one plugin cannot be loaded; the node goes on
 ├── CommandError               a command typed at the prompt or control socket is wrong
@@ -29,6 +30,7 @@ __all__ = [
     "LinkClosed",
     "LinkError",
     "ListenError",
+    "NoNode",
     "PluginLoadError",
     "ProtocolError",
     "StartError",
@@ -47,6 +49,10 @@ class StartError(TheNodesError):
 
 class StateDirError(StartError):
     """The state directory, or a file in it, cannot be used."""
+
+
+class NoNode(StateDirError):
+    """No node runs on this state directory."""
 
 
 class StateDirInUse(StateDirError):

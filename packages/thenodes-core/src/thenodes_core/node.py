@@ -31,7 +31,7 @@ from thenodes_plugin_api import (
 from ._version import __version__
 from .address import Address, host_port, parse_address
 from .clock import Clock, SystemClock
-from .config import Config, Settings, given_keys, validate, with_defaults
+from .config import Config, Settings, expand, given_keys, validate, with_defaults
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
 from .control.socket import CONTROL_SOCKET, ControlSocket
@@ -339,12 +339,12 @@ class Node:
         config = self.config
         self._host.load_embedded(self._embedded)
         self._host.load_all(
-            [Path(path).expanduser() for path in config.plugins.paths],
+            [expand(path) for path in config.plugins.paths],
             _path(config.plugins.directory),
             config.plugins.installed,
         )
         presets = self._host.config_defaults(self._check_presets)
-        self.config = with_defaults(config, self._settings.given, presets)
+        self.config = self._with_presets(presets)
         loaded = {plugin.id for plugin in self._host.status()}
         for plugin_id in sorted(set(config.plugin) - loaded):
             self._emit(
@@ -359,7 +359,7 @@ class Node:
         if table.json_path is None and not self._state.is_temporary:
             path = self._state.subdirectory("logs") / EVENTS_FILE
         elif table.json_path:
-            path = Path(table.json_path).expanduser()
+            path = expand(table.json_path)
         else:
             return
         self.events.add_sink(
@@ -381,7 +381,11 @@ class Node:
         return keeper
 
     def _check_presets(self, presets: ConfigDefaults) -> None:
-        validate(with_defaults(self.config, self._settings.given, [presets]))
+        validate(self._with_presets([presets]))
+
+    def _with_presets(self, presets: Sequence[ConfigDefaults]) -> Config:
+        settings = self._settings
+        return with_defaults(self.config, settings.given, presets, locked=settings.locked)
 
     def _make_peers(self, identity: Identity) -> PeerManager:
         config = self.config
@@ -519,4 +523,4 @@ def _settings(config: Config) -> Settings:
 
 
 def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
+    return None if text is None else expand(text)

@@ -146,7 +146,6 @@ def test_a_value_of_the_wrong_type_is_told_with_file_and_dotted_key(
     assert problem(path).startswith(f"{path}: {key}: ")
 
 
-@pytest.mark.xfail(strict=True, reason="told as `plugin[...]`, without the plugin's id")
 @pytest.mark.parametrize("text", ["[plugin]\nmy = 1", "[[plugin.my]]\na = 1"])
 def test_a_plugins_table_that_is_none_is_told_with_its_name(write: Write, text: str) -> None:
     assert "plugin.my" in problem(write(text))

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
+from msgspec import structs
 
 from thenodes_core.clock import ManualClock, settle
 from thenodes_core.errors import LinkClosed
@@ -14,18 +15,22 @@ from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.limits import Limits
 from thenodes_core.peers.manager import PeerManager, Served
-from thenodes_core.protocol.close import CloseCode
+from thenodes_core.protocol.close import CloseCode, Ending
 from thenodes_core.protocol.codec import Codec
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.codec_json import JsonCodec
 from thenodes_core.protocol.handshake import LocalNode, Role
+from thenodes_core.session.session import Session
 from thenodes_core.transport.base import Link
 from thenodes_core.transport.memory import MemoryNetwork
 from thenodes_plugin_api import (
+    Body,
     Direction,
     Event,
     Extension,
+    Hello,
     Message,
+    NetworkEvent,
     NotConnected,
     OutboxFull,
     Payload,
@@ -34,12 +39,16 @@ from thenodes_plugin_api import (
     PayloadTooLarge,
     PeerJoined,
     PeerLeft,
+    PeerRequest,
     Realm,
     Reason,
     Text,
 )
 
 LIMITS = Limits(frame_bytes=8192, outbox_frames=4, close_seconds=1.0)
+ONE_SESSION = structs.replace(LIMITS, max_sessions=1)
+TWO_HANDSHAKES = structs.replace(LIMITS, max_handshakes=2)
+REFUSED, LEFT = "session_refused", "peer_left"
 
 
 class Side:
@@ -618,103 +627,300 @@ async def test_a_link_that_comes_while_the_manager_is_stopping_is_told_to_come_b
     assert (caught.value.code, caught.value.by_peer) == (CloseCode.RESTARTING, True)
 
 
+# Bounds
+
+
 async def test_one_peer_more_than_fit_is_told_when_to_come_back(make_side: MakeSide) -> None:
-    hub = make_side("hub", limits=Limits(max_sessions=1))
+    hub, first, second = make_side("hub", limits=ONE_SESSION), make_side("a"), make_side("b")
     await hub.listen()
+    await first.dial(hub)
+    await settle()
+
+    served = await (await second.dial(hub))
+
+    assert (served.ending.code, served.ending.by_peer) == (CloseCode.OVERLOADED, True)
+    assert served.ending.detail == "1 peers are connected, no more fit"
+    assert (served.ending.reason, served.ending.retry_after) == (Reason.OVERLOAD, 10.0)
+    assert [peer.node_id for peer in hub.manager.all()] == ["a"]
+    assert hub.counters.get("sessions_refused", reason="overloaded") == 1
+
+
+async def test_a_full_node_admits_another_once_a_peer_has_left(make_side: MakeSide) -> None:
+    hub, first, second = make_side("hub", limits=ONE_SESSION), make_side("a"), make_side("b")
+    await hub.listen()
+    await first.dial(hub)
+    await settle()
+    await first.manager.close()
+    await settle()
+
+    await second.dial(hub)
+    await settle()
+
+    assert [peer.node_id for peer in hub.manager.all()] == ["b"]
+
+
+async def test_a_connected_peer_that_restarts_is_admitted_to_a_full_node(
+    make_side: MakeSide,
+) -> None:
+    hub = make_side("hub", limits=ONE_SESSION)
+    former, returned = make_side("a", b"1"), make_side("a", b"2")
+    await hub.listen()
+    await former.dial(hub)
+    await settle()
+
+    await returned.dial(hub)
+    await settle()
+
+    assert (former.peers, len(returned.peers), len(hub.peers)) == ([], 1, 1)
+
+
+async def test_one_handshake_too_many_is_told_when_to_come_back(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub = make_side("hub", limits=TWO_HANDSHAKES)
+    await hub.listen()
+    silent = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(2)]
+    await settle()
+
+    served = await (await make_side("a").dial(hub))
+
+    assert (served.ending.code, served.ending.by_peer) == (CloseCode.OVERLOADED, True)
+    assert served.ending.detail == "2 handshakes are going on"
+    assert served.ending.retry_after == 10.0
+    assert len(silent) == hub.open_sessions == 2
+
+
+async def test_with_twice_as_many_handshakes_as_allowed_the_next_is_cut(
+    make_side: MakeSide, clock: ManualClock
+) -> None:
+    # Nobody reads, so that those that are told that it is too many are told it for a while.
+    network = MemoryNetwork(clock=clock, queue_messages=0)
+    hub = make_side("hub", limits=TWO_HANDSHAKES, on=network)
+    await hub.listen()
+    waiting = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(4)]
+    await settle()
+    assert hub.open_sessions == 4
+
+    link = await network.dial(f"ws://127.0.0.1:{hub.port}")
+
+    with pytest.raises(LinkClosed) as caught:
+        await link.receive()
+    assert (caught.value.code, len(waiting), hub.open_sessions) == (1006, 4, 4)
+    assert hub.counters.get("sessions_refused", reason="overloaded") == 1
+
+
+async def test_handshakes_that_take_too_long_make_room_for_others(
+    make_side: MakeSide, network: MemoryNetwork, clock: ManualClock
+) -> None:
+    hub = make_side("hub", limits=TWO_HANDSHAKES)
+    await hub.listen()
+    for _ in range(2):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
+    await clock.advance(LIMITS.handshake_seconds)
+
     await make_side("a").dial(hub)
     await settle()
 
-    served = await (await make_side("b").dial(hub))
-
-    assert (served.ending.code, served.ending.by_peer) == (CloseCode.OVERLOADED, True)
-    assert (served.ending.reason, served.ending.retry_after) == (Reason.OVERLOAD, 10.0)
-    assert [peer for peer, _ in hub.peers] == ["a"]
+    assert [peer.node_id for peer in hub.manager.all()] == ["a"]
 
 
-async def test_a_peer_that_restarted_is_admitted_where_no_other_fits(make_side: MakeSide) -> None:
-    hub = make_side("hub", limits=Limits(max_sessions=1))
-    await hub.listen()
-    await make_side("a", b"first").dial(hub)
-    await settle()
-
-    await make_side("a", b"second").dial(hub)
-    await settle()
-
-    assert [peer for peer, _ in hub.peers] == ["a"]
-    assert hub.counters.get("sessions_refused", reason="overloaded") == 0
-
-
-async def test_handshakes_beyond_the_bound_are_refused(
+async def test_dialling_out_is_not_hindered_by_handshakes_of_others(
     make_side: MakeSide, network: MemoryNetwork
 ) -> None:
-    hub = make_side("hub", limits=Limits(max_handshakes=2))
-    await hub.listen()
-
-    links = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(3)]
-    await settle()
-    codec = BinaryCodec(LIMITS)
-    first = [codec.decode(await link.receive())[0].body for link in links]
-
-    assert [type(body).__name__ for body in first] == ["Hello", "Hello", "Disconnect"]
-
-
-async def test_where_even_refusing_takes_too_long_connections_are_cut(
-    make_side: MakeSide, clock: ManualClock
-) -> None:
-    stuck = MemoryNetwork(clock=clock, queue_messages=0)
-    hub = make_side("hub", on=stuck, limits=Limits(max_handshakes=2))
-    await hub.listen()
-
-    links = [await stuck.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(5)]
-    await settle()
-
-    with pytest.raises(LinkClosed) as cut:
-        await links[4].receive()
-    assert cut.value.code == 1006
-    assert hub.open_sessions == 4
-
-
-async def test_what_this_node_dials_is_not_refused_for_a_crowd_of_strangers(
-    make_side: MakeSide, network: MemoryNetwork
-) -> None:
-    hub, other = make_side("hub", limits=Limits(max_handshakes=1)), make_side("other")
+    hub, other = make_side("hub", limits=TWO_HANDSHAKES), make_side("a")
     await hub.listen()
     await other.listen()
-    for _ in range(3):
+    for _ in range(2):
         await network.dial(f"ws://127.0.0.1:{hub.port}")
     await settle()
 
     await hub.dial(other)
     await settle()
 
-    assert [peer for peer, _ in hub.peers] == ["other"]
+    assert hub.peers == [("a", Direction.OUTBOUND)]
 
 
-async def test_a_dead_peer_is_found_by_watching(
-    make_side: MakeSide, clock: ManualClock, network: MemoryNetwork
+# Looking after sessions
+
+
+async def watching(side: Side, clock: ManualClock, seconds: float) -> None:
+    task = asyncio.ensure_future(side.manager.watch())
+    await clock.advance(seconds)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_two_watched_peers_that_say_nothing_stay_connected(
+    pair: tuple[Side, Side], clock: ManualClock
 ) -> None:
-    one, other = make_side("one"), make_side("other")
+    await watching(pair[0], clock, 300.0)
+
+    assert [len(side.peers) for side in pair] == [1, 1]
+
+
+async def test_a_watched_peer_that_is_dead_is_cut_and_has_left(
+    make_side: MakeSide, network: MemoryNetwork, clock: ManualClock
+) -> None:
+    one, other = make_side("a"), make_side("b")
+    await one.listen()
     await other.listen()
     await one.dial(other)
     await settle()
-    watching = asyncio.ensure_future(one.manager.watch())
     network.loss = 1.0
 
-    await clock.advance(31.0)
+    await watching(one, clock, 31.0)
 
     assert one.peers == []
-    watching.cancel()
+    assert isinstance(one.changes[-1], PeerLeft)
+    assert one.changes[-1].reason is Reason.TIMEOUT
+    (left,) = [e.detail for e in one.events if isinstance(e, NetworkEvent) and e.action == LEFT]
+    assert left == "b left: timeout (here): no sign of life for 30 s"
 
 
-async def test_refusals_are_reported_at_a_limited_rate(
-    make_side: MakeSide, network: MemoryNetwork
+async def test_watching_leaves_handshakes_to_their_own_deadline(
+    make_side: MakeSide, network: MemoryNetwork, clock: ManualClock
 ) -> None:
-    hub = make_side("hub")
-    await hub.listen()
-    for _ in range(50):
-        link = await network.dial(f"ws://127.0.0.1:{hub.port}")
+    one = make_side("a")
+    await one.listen()
+    await network.dial(f"ws://127.0.0.1:{one.port}")
+
+    await watching(one, clock, LIMITS.handshake_seconds - 0.1)
+
+    assert one.open_sessions == 1
+
+
+# Messages that the node answers itself
+
+
+async def test_a_message_for_the_node_goes_to_its_handler_and_to_no_plugin(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+    heard: list[tuple[str, Body | None]] = []
+    other.manager.handle(PeerRequest, lambda session, m: heard.append((session.node_id, m.body)))
+
+    assert one.manager.control_to("b", PeerRequest(3))
+    await settle()
+
+    assert heard == [("a", PeerRequest(3))]
+    assert other.messages == []
+
+
+async def test_a_message_that_no_part_of_the_node_answers_is_counted(
+    pair: tuple[Side, Side],
+) -> None:
+    one, other = pair
+
+    one.manager.control_to("b", PeerRequest(3))
+    await settle()
+
+    assert other.messages == []
+    assert other.counters.get("messages_dropped", reason="not_handled") == 1
+
+
+async def test_a_control_message_to_nobody_is_not_queued(pair: tuple[Side, Side]) -> None:
+    assert not pair[0].manager.control_to("nobody", PeerRequest(3))
+
+
+async def test_who_asked_is_told_of_every_peer_that_joins(make_side: MakeSide) -> None:
+    one, other = make_side("a"), make_side("b")
+    joined: list[str] = []
+    other.manager.on_joined(lambda peer: joined.append(peer.node_id))
+    await other.listen()
+
+    await one.dial(other)
+    await settle()
+
+    assert joined == ["a"]
+
+
+async def test_a_session_that_ends_by_a_defect_is_gone(pair: tuple[Side, Side]) -> None:
+    one, other = pair
+
+    def fail(session: Session, message: Message) -> None:
+        raise RuntimeError("a defect")
+
+    other.manager.handle(PeerRequest, fail)
+    one.manager.control_to("b", PeerRequest(3))
+    await settle()
+
+    assert other.open_sessions == 0
+    assert other.peers == []
+    assert isinstance(other.changes[-1], PeerLeft)
+
+
+# What is reported of strangers
+
+
+async def test_of_many_refused_strangers_only_some_are_reported_and_all_counted(
+    make_side: MakeSide, network: MemoryNetwork, clock: ManualClock
+) -> None:
+    one = make_side("a")
+    await one.listen()
+
+    async def knock() -> None:
+        link = await network.dial(f"ws://127.0.0.1:{one.port}")
         await link.send(b"garbage")
         await settle()
 
-    assert hub.counters.get("sessions_refused", reason="protocol") == 50
-    assert len([e for e in hub.events if getattr(e, "action", "") == "session_refused"]) == 20
+    for _ in range(60):
+        await knock()
+    early = [e for e in one.events if isinstance(e, NetworkEvent) and e.action == REFUSED]
+    await clock.advance(1.0)
+    await knock()
+
+    (*_, last) = [e for e in one.events if isinstance(e, NetworkEvent) and e.action == REFUSED]
+    assert len(early) == 20
+    assert one.counters.get("sessions_refused", reason="protocol") == 61
+    assert last.detail.endswith("(40 more were not reported)")
+
+
+@pytest.mark.parametrize("code", [CloseCode.SELF, CloseCode.REPLACED, CloseCode.RESTARTING])
+async def test_a_stranger_cannot_choose_a_code_that_is_always_reported(
+    make_side: MakeSide, network: MemoryNetwork, code: CloseCode
+) -> None:
+    one = make_side("a")
+    await one.listen()
+
+    for _ in range(60):
+        link = await network.dial(f"ws://127.0.0.1:{one.port}")
+        await link.close(code, code.word)
+        await settle()
+
+    assert one.counters.get("sessions_refused", reason=code.word) == 60
+    assert len(one.events) <= 20
+
+
+async def test_who_only_looks_is_counted_and_reported_to_nobody(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    one = make_side("a")
+    await one.listen()
+
+    link = await network.dial(f"ws://127.0.0.1:{one.port}")
+    await link.close(CloseCode.NORMAL, "normal")
+    await settle()
+
+    assert one.counters.get("sessions_probed") == 1
+    assert one.events == []
+
+
+async def test_a_screen_that_says_no_ends_the_handshake_before_this_node_is_named(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    one, other = make_side("a"), make_side("b")
+    await other.listen()
+    link = await network.dial(f"ws://127.0.0.1:{other.port}")
+    seen: list[str] = []
+
+    def screen(hello: Hello) -> Ending | None:
+        seen.append(hello.node_id)
+        return Ending.here(CloseCode.NORMAL, "seen enough")
+
+    served = await one.manager.serve(link, Role.DIALER, screen=screen)
+    await settle()
+
+    assert seen == ["b"]
+    assert (served.ending.code, served.peer) == (CloseCode.NORMAL, None)
+    assert other.counters.get("sessions_probed") == 1
+    assert (one.peers, other.peers, other.changes) == ([], [], [])

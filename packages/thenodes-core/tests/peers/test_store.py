@@ -150,3 +150,76 @@ async def test_restored_records_are_taken_as_they_are(known: KnownPeers) -> None
 
     assert known.records == [record]
     assert known.changes == 0
+
+
+def order(known: KnownPeers) -> list[str]:
+    return [record.addr for record in known.records]
+
+
+async def test_among_addresses_that_never_answered_the_one_that_failed_most_goes(
+    known: KnownPeers,
+) -> None:
+    for addr, failures in (("a:1", 1), ("b:1", 3), ("c:1", 2)):
+        known.add(addr, PeerSource.GOSSIP)
+        for _ in range(failures):
+            known.mark_failure(addr)
+
+    known.add("d:1", PeerSource.GOSSIP)
+
+    assert order(known) == ["d:1", "a:1", "c:1"]
+
+
+async def test_inserting_more_at_once_than_the_cap_keeps_to_the_cap(known: KnownPeers) -> None:
+    new = await known.bulk_insert(f"a:{number}" for number in range(1, 11))
+
+    assert (new, len(known.records)) == (10, 3)
+
+
+async def test_an_address_that_is_known_makes_no_room_at_the_cap(known: KnownPeers) -> None:
+    for addr in ("a:1", "b:1", "c:1"):
+        known.add(addr, PeerSource.MANUAL)
+
+    known.add("a:1", PeerSource.MANUAL)
+
+    assert order(known) == ["a:1", "b:1", "c:1"]
+
+
+async def test_restored_records_keep_to_the_cap(known: KnownPeers) -> None:
+    known.restore([PeerRecord(f"a:{n}", PeerSource.MANUAL, 0, n) for n in range(1, 6)])
+
+    assert order(known) == ["a:5", "a:4", "a:3"]
+
+
+async def test_of_restored_records_the_newest_successes_stay_in_whatever_order(
+    known: KnownPeers,
+) -> None:
+    known.restore([PeerRecord(f"a:{n}", PeerSource.MANUAL, 0, n) for n in range(5, 0, -1)])
+
+    assert order(known) == ["a:5", "a:4", "a:3"]
+
+
+async def test_a_restored_record_replaces_what_was_known(known: KnownPeers) -> None:
+    known.add("a:1", PeerSource.GOSSIP)
+    record = PeerRecord("a:1", PeerSource.MANUAL, 1, 7, "n")
+
+    known.restore([record])
+
+    assert known.get("a:1") == record
+
+
+async def test_every_change_is_counted_and_nothing_else(known: KnownPeers) -> None:
+    counts = []
+    for act in (
+        lambda: known.add("a:1", PeerSource.MANUAL),
+        lambda: known.add("a:1", PeerSource.MANUAL),
+        lambda: known.mark_success("a:1", node_id="n"),
+        lambda: known.mark_success("b:1", node_id="n"),
+        lambda: known.mark_failure("a:1"),
+        lambda: known.mark_failure("b:1"),
+        lambda: known.forget("b:1"),
+        lambda: known.forget("a:1"),
+    ):
+        act()
+        counts.append(known.changes)
+
+    assert counts == [1, 1, 2, 2, 3, 3, 3, 4]

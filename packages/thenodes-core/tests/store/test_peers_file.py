@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,162 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) ->
 def test_a_file_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(StateDirError, match=r"peers\.json: cannot be written"):
         make(tmp_path / "none").save([GOOD])
+
+
+def test_saving_writes_the_newest_success_first_up_to_the_cap(tmp_path: Path) -> None:
+    records = [PeerRecord(f"a:{n}", PeerSource.GOSSIP, 0, n) for n in (2, 5, 1, 4)]
+
+    make(tmp_path, most=3).save([PeerRecord("never:1", PeerSource.MANUAL), *records])
+
+    entries = json.loads((tmp_path / "peers.json").read_text())
+    assert [entry["addr"] for entry in entries] == ["a:5", "a:4", "a:2"]
+
+
+def test_of_equal_successes_the_one_with_fewer_failures_comes_first(tmp_path: Path) -> None:
+    make(tmp_path).save(PeerRecord(f"a:{n}", PeerSource.MANUAL, n, 7) for n in (3, 1, 2))
+
+    entries = json.loads((tmp_path / "peers.json").read_text())
+    assert [entry["failures"] for entry in entries] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["Bootstrap", "Handshake", "Gossip", "Manual"])
+def test_the_sources_have_the_references_names(tmp_path: Path, name: str) -> None:
+    entry = {"addr": "a:1", "source": name, "failures": 1, "last_success_epoch": 999_999}
+    (tmp_path / "peers.json").write_text(json.dumps([entry]))
+    file = make(tmp_path)
+
+    records, problem = file.load(NOW)
+    file.save(records)
+
+    assert problem == ""
+    assert json.loads((tmp_path / "peers.json").read_text()) == [entry]
+
+
+def test_the_file_is_private_even_where_an_open_one_was_there(tmp_path: Path) -> None:
+    (tmp_path / "peers.json").write_text("[]")
+    (tmp_path / "peers.json").chmod(0o666)
+
+    make(tmp_path).save([GOOD])
+
+    assert (tmp_path / "peers.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_old_file_stays_where_the_new_one_cannot_be_put_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path).save([GOOD])
+    before = (tmp_path / "peers.json").read_bytes()
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(StateDirError, match="cannot be written: No space left on device"):
+        make(tmp_path).save([])
+
+    assert (tmp_path / "peers.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
+
+
+def test_a_reader_who_has_the_old_file_open_keeps_it_whole(tmp_path: Path) -> None:
+    make(tmp_path).save([GOOD])
+
+    with (tmp_path / "peers.json").open() as reader:
+        make(tmp_path).save([])
+
+        assert '"a:1"' in reader.read()
+
+
+def test_an_address_is_kept_until_its_time_is_over_and_not_longer(tmp_path: Path) -> None:
+    file = make(tmp_path, ttl=500)
+    file.save(PeerRecord(f"a:{n}", PeerSource.MANUAL, 0, int(NOW) - n) for n in (499, 500, 501))
+
+    records, _ = file.load(NOW)
+
+    assert [record.addr for record in records] == ["a:499", "a:500"]
+
+
+def test_reading_leaves_a_damaged_file_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "peers.json").write_text("{")
+
+    records, problem = make(tmp_path).read(NOW)
+
+    assert records == []
+    assert problem.startswith(f"{tmp_path}/peers.json: not a list of addresses")
+    assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"addr": 1},
+        {"addr": ""},
+        {"addr": "http://a:1"},
+        {"addr": "a:1\n"},
+        {"addr": "a" * 600 + ":1"},
+        {"source": "gossip"},
+        {"failures": -1},
+        {"failures": None},
+        {"last_success_epoch": "1"},
+        {"last_success_epoch": 1.5},
+        {"node_id": "a b"},
+        {"node_id": "x" * 129},
+        {"capabilities": ["x" * 65]},
+        {"capabilities": ["c"] * 65},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_an_entry_that_cannot_be_right_is_left_out(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    entry = {"addr": "b:1", "source": "Manual", "failures": 0, "last_success_epoch": None}
+    (tmp_path / "peers.json").write_text(json.dumps([entry | change, entry]))
+
+    records, problem = make(tmp_path).load(NOW)
+
+    assert [record.addr for record in records] == ["b:1"]
+    assert "1 of 2 entries are bad" in problem
+
+
+@pytest.mark.parametrize("name", ["addr", "source", "failures", "last_success_epoch"])
+def test_an_entry_without_what_the_reference_always_writes_is_bad(
+    tmp_path: Path, name: str
+) -> None:
+    entry = {"addr": "b:1", "source": "Manual", "failures": 0, "last_success_epoch": None}
+    del entry[name]
+    (tmp_path / "peers.json").write_text(json.dumps([entry]))
+
+    assert "1 of 1 entries are bad" in make(tmp_path).load(NOW)[1]
+
+
+def test_a_file_that_is_too_large_is_set_aside_unread(tmp_path: Path) -> None:
+    with (tmp_path / "peers.json").open("wb") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+
+    records, problem = make(tmp_path).load(NOW)
+
+    assert records == []
+    assert "peers.json: over 67108864 bytes; the file is kept as" in problem
+
+
+def test_a_symbolic_link_is_read_and_its_target_is_never_written(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.json"
+    target.write_text("[]")
+    (tmp_path / "peers.json").symlink_to(target)
+    file = make(tmp_path)
+
+    assert file.load(NOW) == ([], "")
+    file.save([GOOD])
+
+    assert target.read_text() == "[]"
+    assert not (tmp_path / "peers.json").is_symlink()
+
+
+def test_a_link_in_place_of_the_staged_file_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    target.write_text("precious")
+    (tmp_path / "peers.json.new").symlink_to(target)
+
+    make(tmp_path).save([GOOD])
+
+    assert target.read_text() == "precious"

@@ -850,8 +850,7 @@ async def test_a_client_that_never_asks_is_reported(start: Servers) -> None:
 
 
 async def test_a_link_takes_a_message_at_once_until_its_buffer_is_full(start: Servers) -> None:
-    near, far = await start.pair()
-    near.limit(10**6)
+    near, _ = await start.pair()
     taken = 0
     while near.send_now(bytes(60_000)):
         taken += 1
@@ -859,8 +858,6 @@ async def test_a_link_takes_a_message_at_once_until_its_buffer_is_full(start: Se
 
     assert taken > 0
     assert near.unsent_bytes > 0
-    assert far.received_bytes == 0
-    await asyncio.sleep(0)
 
 
 async def test_a_link_counts_every_byte_that_comes(start: Servers) -> None:

@@ -12,11 +12,11 @@ import msgspec
 import tomlkit
 from tomlkit.items import Table
 
-from thenodes_core.config import keys_and_values, load_config, validate
+from thenodes_core.config import keys_and_values, read_file, settle, validate
 from thenodes_core.text import printable
 
 from ..output import emit
-from .target import config_option, read_settings
+from .target import DEFAULTS, config_option, read_settings
 
 __all__ = ["command"]
 
@@ -49,9 +49,10 @@ def check(file: Path, as_json: bool) -> None:
     What is wrong is told with its key and the way out, and the exit code is 2.
     No plugin is loaded: tables of plugins are taken as they stand.
     """
-    settings = load_config(file)
+    source = read_file(file)
+    settings = settle([DEFAULTS, source])
     validate(settings.config, settings.origins)
-    count = len(settings.origins)
+    count = len(list(keys_and_values(source.table)))
     noun = "setting" if count == 1 else "settings"
     emit(f"{file}: fine, {count} {noun}", {"file": str(file), "settings": count}, as_json=as_json)
 
@@ -74,7 +75,15 @@ def show(config_file: Path | None, origin: bool, as_json: bool) -> None:
     origins = settings.origins if origin else None
     document = tomlkit.document()
     _fill(document, table, "", origins)
-    emit(tomlkit.dumps(document).rstrip(), _data(table, origins), as_json=as_json)
+    if as_json:
+        emit("", _data(table, origins), as_json=True)
+    else:
+        click.echo(_escaped(tomlkit.dumps(document).rstrip()))
+
+
+def _escaped(toml: str) -> str:
+    """Escape what a terminal might obey; strings, which alone have it, mean the same."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\U{ord(c):08x}" for c in toml)
 
 
 def _data(table: Mapping[str, Any], origins: Mapping[str, str] | None) -> object:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from thenodes_core.control.socket import CONTROL_SOCKET, ask
+from thenodes_core.config import expand
+from thenodes_core.control.socket import ask
 from thenodes_core.control.status import render_known
-from thenodes_core.errors import StateDirError
+from thenodes_core.errors import NoNode, StateDirError
 from thenodes_core.store.peers_file import PEERS_FILE, PeersFile
 
 from ..output import emit, lines
@@ -32,16 +33,19 @@ def command(config_file: Path | None, state_dir: Path | None, known: bool, as_js
     runs, these are read from its peers.json.
     """
     directory = resolve_state_dir(config_file, state_dir)
-    if known and not (directory / CONTROL_SOCKET).exists():
+    try:
+        reply = asyncio.run(ask(directory, "peers known" if known else "peers"))
+    except NoNode:
+        if not known:
+            raise
         _show_file(config_file, directory, as_json=as_json)
         return
-    reply = asyncio.run(ask(directory, "peers known" if known else "peers"))
     emit(reply.text, reply.data, as_json=as_json)
 
 
 def _show_file(config_file: Path | None, directory: Path, *, as_json: bool) -> None:
     table = read_settings(config_file, {}).config.network.persistence
-    path = Path(table.path).expanduser() if table.path else directory / PEERS_FILE
+    path = expand(table.path) if table.path else directory / PEERS_FILE
     if not path.exists():
         raise StateDirError(
             f"no node runs on {directory}, and there is no {path}; "

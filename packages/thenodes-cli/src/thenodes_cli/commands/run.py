@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from msgspec.structs import replace
 
 from thenodes_core import Node, Settings
 from thenodes_core.events.console import ConsoleSink
@@ -95,8 +94,6 @@ def command(
     """
     flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
     settings = read_settings(config_file, flags)
-    if settings.config.node.state_dir is None:
-        settings = _with_state_dir(settings)
     asyncio.run(_run(settings, Level(log_level.lower()), prompt=prompt))
 
 
@@ -126,12 +123,6 @@ def _flags(
     if loaded:
         flags["plugins"] = loaded
     return flags
-
-
-def _with_state_dir(settings: Settings) -> Settings:
-    config = settings.config
-    node = replace(config.node, state_dir=str(DEFAULT_STATE_DIR))
-    return replace(settings, config=replace(config, node=node))
 
 
 async def _run(settings: Settings, level: Level, *, prompt: bool) -> None:

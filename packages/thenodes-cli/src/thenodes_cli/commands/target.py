@@ -10,9 +10,17 @@ from typing import Any, TypeVar
 import click
 
 from thenodes_core import ConfigError, Settings
-from thenodes_core.config import CONFIG_VARIABLE, Source, read_environment, read_file, settle
+from thenodes_core.config import (
+    CONFIG_VARIABLE,
+    Source,
+    expand,
+    read_environment,
+    read_file,
+    settle,
+)
 
 __all__ = [
+    "DEFAULTS",
     "DEFAULT_STATE_DIR",
     "config_option",
     "read_settings",
@@ -22,6 +30,9 @@ __all__ = [
 
 DEFAULT_STATE_DIR = Path("data")
 """Where `thenodes run` keeps its state if nothing else is said, as in the reference."""
+
+DEFAULTS = Source("default", {"node": {"state_dir": str(DEFAULT_STATE_DIR)}})
+"""What the command sets where nobody did: the library's own default is a temporary directory."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,7 +67,7 @@ def read_settings(config_file: Path | None, options: Mapping[str, Any]) -> Setti
         ConfigError: names the source that cannot be used, and why.
     """
     sources = [] if config_file is None else [read_file(config_file)]
-    return settle([*sources, read_environment(os.environ), Source("options", options)])
+    return settle([DEFAULTS, *sources, read_environment(os.environ), Source("options", options)])
 
 
 def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
@@ -69,6 +80,6 @@ def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
         source = click.get_current_context().get_parameter_source("config_file")
         if config_file is not None and source is click.core.ParameterSource.COMMANDLINE:
             raise ConfigError("--config and --state-dir both name a node: give one of them")
-        return state_dir.expanduser()
+        return expand(state_dir)
     config = read_settings(config_file, {}).config
-    return Path(config.node.state_dir or DEFAULT_STATE_DIR).expanduser()
+    return expand(config.node.state_dir or DEFAULT_STATE_DIR)

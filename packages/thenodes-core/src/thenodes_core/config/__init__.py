@@ -2,6 +2,7 @@
 
 from .checks import is_loopback, validate
 from .environment import CONFIG_VARIABLE, read_environment, variable
+from .paths import expand
 from .presets import with_defaults
 from .sources import (
     Locks,
@@ -45,6 +46,7 @@ __all__ = [
     "Settings",
     "Source",
     "TransportTable",
+    "expand",
     "given_keys",
     "is_loopback",
     "keys_and_values",

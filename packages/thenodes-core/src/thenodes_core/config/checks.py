@@ -33,6 +33,11 @@ def check_table(table: Mapping[str, Any], source: str) -> Config:
     unknown = [f"unknown key {key}{nearest_key(key)}" for key in _unknown(table, Config)]
     if unknown:
         raise ConfigError("\n".join(f"{source}: {text}" for text in unknown))
+    plugins = table.get("plugin")
+    for name, value in plugins.items() if isinstance(plugins, Mapping) else ():
+        if not isinstance(value, Mapping):
+            got = type(value).__name__
+            raise ConfigError(f"{source}: plugin.{name}: expected a table, got {got}")
     try:
         return msgspec.convert(table, Config)
     except msgspec.ValidationError as error:

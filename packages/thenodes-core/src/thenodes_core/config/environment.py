@@ -90,6 +90,8 @@ def _list(text: str) -> list[Any]:
 
 def _toml_or_text(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
+    # More than one key is text of several lines that happens to be TOML.
+    return table["value"] if len(table) == 1 else text

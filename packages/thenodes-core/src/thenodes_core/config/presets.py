@@ -20,16 +20,21 @@ __all__ = ["with_defaults"]
 
 
 def with_defaults(
-    config: Config, given: Iterable[str], plugin_defaults: Sequence[ConfigDefaults]
+    config: Config,
+    given: Iterable[str],
+    plugin_defaults: Sequence[ConfigDefaults],
+    *,
+    locked: Iterable[str] = (),
 ) -> Config:
     """Fill what nobody set from what plugins preset; the first plugin that does wins.
 
-    `bootstrap_nodes_extend` is added to whatever list applies.
+    `bootstrap_nodes_extend` is added to whatever list applies, unless that is fixed.
 
     Args:
         config: what is set so far.
         given: the dotted keys that somebody set.
         plugin_defaults: the presets, in the order of the plugins' ids.
+        locked: the dotted keys that the embedding program fixes.
 
     Raises:
         ConfigError: a plugin presets a value that is not allowed.
@@ -46,6 +51,8 @@ def with_defaults(
         if section:
             value = structs.replace(getattr(config, section), **{name: value})
         config = structs.replace(config, **{section or name: value})
+    if "bootstrap_nodes" in locked:
+        return config
     extra = [node for defaults in plugin_defaults for node in defaults.bootstrap_nodes_extend]
     nodes = tuple(dict.fromkeys([*config.bootstrap_nodes, *extra]))
     return structs.replace(config, bootstrap_nodes=nodes)

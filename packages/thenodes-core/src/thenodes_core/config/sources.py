@@ -12,6 +12,7 @@ from msgspec import structs
 
 from ..errors import ConfigError
 from .checks import check_table
+from .paths import anchor
 from .tables import Config
 
 __all__ = [
@@ -72,6 +73,11 @@ class Settings(msgspec.Struct, frozen=True):
         """The dotted keys that somebody set."""
         return frozenset(self.origins)
 
+    @property
+    def locked(self) -> frozenset[str]:
+        """The dotted keys that the embedding program fixes."""
+        return frozenset(key for key, origin in self.origins.items() if origin == LOCKED)
+
 
 def load_config(
     path: Path, overrides: Mapping[str, Any] | None = None, *, locks: Locks | None = None
@@ -108,23 +114,22 @@ def settle(sources: Iterable[Source], *, locks: Locks | None = None) -> Settings
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     warnings: list[str] = []
-    fixed = {} if locks is None else dict(keys_and_values(locks.values))
+    locks = locks or Locks({})
     for source in sources:
         check_table(source.table, source.name)
-        for key, value in keys_and_values(source.table):
-            if key not in fixed:
-                origins[key] = source.name
-            elif value != fixed[key]:
-                text = f"{source.name}: {key} = {value!r}, but this program fixes it to"
-                if locks is None or not locks.override:
-                    raise ConfigError(f"{text} {fixed[key]!r}; remove it there")
-                warnings.append(f"{text} {fixed[key]!r}, which applies")
+        for key, value, fixed in _breaches(source.table, locks.values):
+            text = f"{source.name}: {key} = {value!r}, but this program fixes it to {fixed!r}"
+            if not locks.override:
+                raise ConfigError(f"{text}; remove it there")
+            warnings.append(f"{text}, which applies")
         merged = _merge(merged, source.table)
-    if locks is not None:
-        check_table(locks.values, LOCKED)
-        merged = _merge(merged, locks.values)
-        origins |= dict.fromkeys(fixed, LOCKED)
-    return Settings(check_table(merged, "configuration"), origins, tuple(warnings))
+        origins |= {key: source.name for key, _ in keys_and_values(source.table)}
+    check_table(locks.values, LOCKED)
+    merged = _merge(merged, locks.values)
+    origins |= {key: LOCKED for key, _ in keys_and_values(locks.values)}
+    config = check_table(merged, "configuration")
+    applied = {key: origins[key] for key, _ in keys_and_values(merged)}
+    return Settings(config, applied, tuple(warnings))
 
 
 def read_file(path: Path) -> Source:
@@ -141,9 +146,10 @@ def read_file(path: Path) -> Source:
         # Also what tomllib raises for a number of 5000 digits, or for endless nesting.
         raise ConfigError(f"{path}: not TOML: {error}") from error
     check_table(table, str(path))
-    folder = path.absolute().parent
-    for key in _PATHS:
-        _anchor(table, key.split("."), folder)
+    try:
+        anchor(table, path.absolute().parent)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return Source(str(path), table)
 
 
@@ -161,33 +167,21 @@ def keys_and_values(table: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
             yield f"{prefix}{key}", value
 
 
-_PATHS = (
-    "node.state_dir",
-    "plugins.directory",
-    "plugins.paths",
-    "logging.json_path",
-    "network.persistence.path",
-    "encryption.paths.own_certificate",
-    "encryption.paths.own_private_key",
-    "encryption.paths.trusted_cert_dir",
-    "encryption.paths.trusted_crl_dir",
-    "encryption.paths.rejected_dir",
-    "encryption.paths.issuer_cert_dir",
-    "encryption.paths.issuer_crl_dir",
-    "encryption.noise.static_key_path",
-    "encryption.trust_policy.paths.observed_dir",
-)
+def _breaches(
+    given: Mapping[str, Any], fixed: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Every dotted key that is given otherwise than it is fixed, with both values."""
+    for name, value in given.items():
+        locked = fixed.get(name, value)
+        if isinstance(value, Mapping) and isinstance(locked, Mapping):
+            yield from _breaches(value, locked, f"{prefix}{name}.")
+        elif _plain(value) != _plain(locked):
+            yield f"{prefix}{name}", value, locked
 
 
-def _anchor(table: dict[str, Any], names: list[str], folder: Path) -> None:
-    *sections, name = names
-    for section in sections:
-        table = table.get(section, {})
-    value = table.get(name)
-    if isinstance(value, list):
-        table[name] = [str(folder / Path(path).expanduser()) for path in value]
-    elif value:
-        table[name] = str(folder / Path(value).expanduser())
+def _plain(value: Any) -> Any:
+    """A tuple and a list are the same setting."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from ..errors import CommandError, CommandFailed, StateDirError
+from ..errors import CommandError, CommandFailed, NoNode, StateDirError
 from .commands import CommandTable, Reply
 
 __all__ = ["CONTROL_SOCKET", "ControlSocket", "ask"]
@@ -171,7 +171,8 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> R
     """Run a command on the node that holds a state directory.
 
     Raises:
-        StateDirError: no node runs there, or it does not answer.
+        NoNode: no node runs there.
+        StateDirError: it does not answer.
         CommandError: the node does not understand the command.
         CommandFailed: it does, and the command failed.
     """
@@ -188,7 +189,7 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> R
             finally:
                 writer.close()
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise StateDirError(
+        raise NoNode(
             f"no node runs on {state_dir}; start one with: thenodes run --state-dir {state_dir}"
         ) from error
     except PermissionError as error:

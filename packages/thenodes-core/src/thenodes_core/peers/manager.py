@@ -38,6 +38,8 @@ __all__ = ["Inbound", "PeerManager", "Served"]
 
 _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
+_DEFECT = Ending(code=1011, detail="internal error")
+
 # Endings that belong to the normal course of things.
 _USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
 
@@ -113,7 +115,9 @@ class PeerManager:
         self._opening: set[Session] = set()
         self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
         self._told_of_joining: list[Callable[[PeerInfo], None]] = []
-        self._reports = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
+        self._reports, self._usual_reports = (
+            Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic()) for _ in range(2)
+        )
         self._changed: asyncio.Event = asyncio.Event()
         self._stopping = False
 
@@ -324,10 +328,13 @@ class PeerManager:
         session.confirm()
         if older is None or restarted:
             self._joined(session)
-        ending = await session.run(self)
-        if self._sessions.get(node_id) is session:
-            del self._sessions[node_id]
-            self._left(session, ending.reason, ending)
+        ending = _DEFECT
+        try:
+            ending = await session.run(self)
+        finally:
+            if self._sessions.get(node_id) is session:
+                del self._sessions[node_id]
+                self._left(session, ending.reason, ending)
         if ending.code in _BREACHES and not ending.by_peer:
             self._refused(session, ending)
         return ending
@@ -361,9 +368,11 @@ class PeerManager:
         except ValueError:
             word = "lost"
         self._counters.add("sessions_refused", reason=word)
+        usual = ending.code in _USUAL
+        damper = self._usual_reports if usual else self._reports
         # What a dialling side is refused, its Dialer reports, once.
-        quiet = session.role is Role.DIALER or ending.code in _USUAL
-        kept_back = 0 if quiet else self._reports.let_through(self._clock.monotonic())
+        dialled = session.role is Role.DIALER
+        kept_back = 0 if dialled else damper.let_through(self._clock.monotonic())
         if kept_back is None:
             return
         who = "refused by" if ending.by_peer else "refused"
@@ -372,7 +381,7 @@ class PeerManager:
             "session_refused",
             f"{who} {session.remote}: {ending}{more}",
             session,
-            level=Level.DEBUG if quiet else Level.WARNING,
+            level=Level.DEBUG if usual or dialled else Level.WARNING,
             reason=ending.reason,
         )
 

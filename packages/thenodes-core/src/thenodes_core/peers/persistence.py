@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 
-from thenodes_plugin_api import Level, SystemEvent
+from thenodes_plugin_api import Level, PeerRecord, SystemEvent
 
 from ..clock import Clock
 from ..errors import StateDirError
@@ -40,6 +42,7 @@ class KnownPeersKeeper:
         self._events = events
         self._clock = clock
         self._saved = known.changes
+        self._writing = threading.Lock()
         self._complained = False
 
     def load(self) -> None:
@@ -51,6 +54,8 @@ class KnownPeersKeeper:
         records, problem = self._file.load(self._clock.time())
         self._known.restore(records)
         if problem:
+            # The damaged file is no longer in place: what was good of it is to be written.
+            self._saved = -1
             self._emit("peers_file_damaged", problem, Level.WARNING)
 
     async def run(self) -> None:
@@ -58,24 +63,26 @@ class KnownPeersKeeper:
         while True:
             await self._clock.sleep(self._interval_seconds)
             changes, records = self._known.changes, self._known.records
-            if changes != self._saved:
-                try:
-                    await asyncio.to_thread(self._file.save, records)
-                except StateDirError as error:
-                    self._complain(error)
-                else:
-                    self._saved, self._complained = changes, False
+            try:
+                await asyncio.to_thread(self._write, changes, records)
+            except StateDirError as error:
+                self._complain(error)
+            else:
+                self._complained = False
 
     def save(self) -> None:
         """Write what changed since the last time, at once."""
-        if self._known.changes == self._saved:
-            return
         try:
-            self._file.save(self._known.records)
+            self._write(self._known.changes, self._known.records)
         except StateDirError as error:
             self._complain(error)
-        else:
-            self._saved = self._known.changes
+
+    def _write(self, changes: int, records: Sequence[PeerRecord]) -> None:
+        # A thread may outlive the task that waited for it, and must not write last.
+        with self._writing:
+            if changes > self._saved:
+                self._file.save(records)
+                self._saved = changes
 
     def _complain(self, error: StateDirError) -> None:
         if not self._complained:

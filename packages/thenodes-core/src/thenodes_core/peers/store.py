@@ -74,11 +74,10 @@ class KnownPeers:
         return self.records
 
     def restore(self, records: Iterable[PeerRecord]) -> None:
-        """Take records as they are, such as those of a file."""
-        for record in records:
-            if record.addr not in self._records:
-                self._make_room()
-            self._records[record.addr] = record
+        """Take records as they are, such as those of a file; the newest successes stay."""
+        everything = self._records | {record.addr: record for record in records}
+        ordered = sorted(everything.values(), key=_newest_success_first)
+        self._records = {record.addr: record for record in ordered[: self._max_entries]}
 
     def add(self, addr: str, source: PeerSource) -> PeerRecord:
         """As `insert`."""

@@ -24,13 +24,14 @@ PEERS_FILE = "peers.json"
 
 _FILE_BYTES = 64 * 1024 * 1024
 _SET_ASIDE = 100
+_LAST_EPOCH = 253_402_300_799  # The end of the year 9999.
 
 
 class _Entry(msgspec.Struct, omit_defaults=True):
     addr: Annotated[str, msgspec.Meta(max_length=512)]
     source: PeerSource
     failures: Annotated[int, msgspec.Meta(ge=0)]
-    last_success_epoch: int | None
+    last_success_epoch: Annotated[int, msgspec.Meta(ge=0, le=_LAST_EPOCH)] | None
     node_id: NodeId | None = None
     capabilities: Capabilities | None = None
 

@@ -182,6 +182,8 @@ class WebSocketTransport:
             raise ListenError(_describe_listen(host, port, error)) from error
         except OverflowError as error:
             raise ListenError(f"cannot listen on {host}:{port}: not a port") from error
+        except UnicodeError as error:
+            raise ListenError(f"cannot listen on {host}:{port}: not the name of a host") from error
         return _WebSocketListener(server, opening)
 
     async def dial(self, address: str) -> WebSocketLink:

@@ -1,4 +1,4 @@
-"""Plugins on disk, and what surrounds a running one."""
+"""Configuration files, plugins on disk, and what surrounds a running plugin."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ class Sink:
 
     async def handle(self, event: Event) -> None:
         self._events.append(event)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a configuration file and returns its path."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "node.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
 
 
 @pytest.fixture
