@@ -36,6 +36,7 @@ from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
 from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import DialStatus, NodeStatus, PluginLine
+from .descriptors import descriptor_limit
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
@@ -66,6 +67,7 @@ __all__ = ["Node"]
 _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
 _DEFECT_PAUSE_SECONDS = 10.0
+_OTHER_DESCRIPTORS = 100
 
 # Where events are logged in the state directory, unless the operator says otherwise.
 EVENTS_FILE = "events.jsonl"
@@ -288,6 +290,7 @@ class Node:
         await self._host.wait_started()
         listener = await self._listen()
         stack.push_async_callback(listener.close)
+        self._warn_of_descriptors()
         if not self._state.is_temporary:
             control = ControlSocket(self._state.path / CONTROL_SOCKET, self.commands)
             await stack.enter_async_context(control)
@@ -299,6 +302,16 @@ class Node:
             self._spawn_for_ever(self._make_discovery().run, "discovery")
         self._emit("started", f"node {self.id} listens on {self.address}, realm {self.realm}")
         stack.callback(self._emit, "stopping", "the node is stopping")
+
+    def _warn_of_descriptors(self) -> None:
+        peers, files = self.limits.max_sessions, descriptor_limit()
+        if peers + _OTHER_DESCRIPTORS > files:
+            self._emit(
+                "few_descriptors",
+                f"limits.max_sessions is {peers}, but this process may open only {files} files; "
+                "raise that (ulimit -n), or lower limits.max_sessions",
+                level=Level.WARNING,
+            )
 
     def _stop_background(self) -> None:
         for task in list(self._background):

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from thenodes_core import Node, Settings
+from thenodes_core.descriptors import raise_descriptor_limit
 from thenodes_core.events.console import ConsoleSink
 from thenodes_plugin_api import Level
 
@@ -94,6 +95,7 @@ def command(
     """
     flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
     settings = read_settings(config_file, flags)
+    raise_descriptor_limit()
     asyncio.run(_run(settings, Level(log_level.lower()), prompt=prompt))
 
 
