@@ -46,6 +46,7 @@ _ANSWER_EVERY_SECONDS = 10.0
 _ANSWERS_AT_ONCE = 3
 
 _PEERS_ASKED = 3
+_FIRST_WAIT_SECONDS = 10.0
 _OWN_ADDRESSES = 256
 _ADDRESS_CHARACTERS = 255
 
@@ -105,14 +106,17 @@ class Discovery:
 
     async def run(self) -> None:
         """Ask and dial, for ever."""
-        interval = self._table.request_interval_secs
-        ask_at = self._clock.monotonic() + interval
+        interval = float(self._table.request_interval_secs)
+        # A young network has more to tell soon: the requests begin close to each other.
+        wait = min(_FIRST_WAIT_SECONDS, interval)
+        ask_at = self._clock.monotonic() + wait
         while True:
             for record in self._due():
                 self._spawn(partial(self._dial, record), f"dial {record.addr}")
             await self._clock.sleep(_LOOK_SECONDS)
             if self._clock.monotonic() >= ask_at:
-                ask_at = self._clock.monotonic() + interval
+                wait = min(2 * wait, interval)
+                ask_at = self._clock.monotonic() + wait
                 self._ask_some()
 
     def _ask_some(self) -> None:
