@@ -63,10 +63,11 @@ class Recorder:
         self.messages: list[Message] = []
         self.control_messages: list[Message] = []
         self.unknown: list[tuple[str, int, bool]] = []
+        self.wants_turn = False
 
     def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
         self.messages += messages
-        return False
+        return self.wants_turn
 
     def control(self, session: Session, message: Message) -> None:
         self.control_messages.append(message)
@@ -533,6 +534,33 @@ async def test_several_frames_in_one_websocket_message_are_delivered_in_order(
 
     texts = [message.body for message in bench.received.messages]
     assert texts == [Text(str(number)) for number in range(5)]
+
+
+async def test_what_plugins_have_no_room_for_now_is_delivered_in_order(bench: Bench) -> None:
+    bench.received.wants_turn = True
+    _, _, peer = await bench.running()
+    await asyncio.sleep(0)
+
+    for number in range(5):
+        await peer.send(bench.encode(Text(str(number))))
+    await settle()
+
+    assert [m.body for m in bench.received.messages] == [Text(str(n)) for n in range(5)]
+
+
+async def test_a_defect_in_taking_a_message_is_raised_by_the_session(bench: Bench) -> None:
+    _, run, peer = await bench.running()
+    await asyncio.sleep(0)
+
+    def deliver(session: Session, messages: Sequence[Message]) -> bool:
+        raise RuntimeError("a defect")
+
+    bench.received.deliver = deliver  # type: ignore[method-assign]
+    await peer.send(bench.encode(Text("hi")))
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await run
+    assert caught.group_contains(RuntimeError, match="a defect")
 
 
 @pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)

@@ -860,6 +860,44 @@ async def test_a_link_takes_a_message_at_once_until_its_buffer_is_full(start: Se
     assert near.unsent_bytes > 0
 
 
+async def test_a_message_that_is_taken_where_it_comes_in_is_not_returned(start: Servers) -> None:
+    near, far = await start.pair()
+    offered: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        offered.append(data)
+        return data != b"three"
+
+    receiving = asyncio.create_task(far.receive(take))
+    await asyncio.sleep(0)
+    for data in (b"one", b"two", b"three", b"four"):
+        await near.send(data)
+
+    assert await receiving == b"three"
+    assert offered == [b"one", b"two", b"three"]
+    assert await far.receive() == b"four"
+
+
+async def test_a_message_in_fragments_or_of_the_wrong_type_is_not_taken(start: Servers) -> None:
+    server = await start()
+
+    def take(data: bytes) -> bool:
+        raise AssertionError(data)
+
+    async with client(server.url, BINARY) as connection:
+        link = await server.links.get()
+        receiving = asyncio.create_task(link.receive(take))
+        await asyncio.sleep(0)
+        await connection.send([b"in ", b"two"])
+        assert await receiving == b"in two"
+
+        receiving = asyncio.create_task(link.receive(take))
+        await asyncio.sleep(0)
+        await connection.send("text")
+        with pytest.raises(LinkClosed, match="4000"):
+            await receiving
+
+
 async def test_a_link_counts_every_byte_that_comes(start: Servers) -> None:
     near, far = await start.pair()
     before = far.received_bytes

@@ -196,7 +196,8 @@ class PluginRuntime:
                 self._wake = None
             async with self._one_hook_at_a_time:
                 await self._round()
-            await asyncio.sleep(0)
+            if inbox:
+                await asyncio.sleep(0)
 
     async def _round(self) -> None:
         """Give the plugin what is in the inbox, until the event loop's other tasks are due."""

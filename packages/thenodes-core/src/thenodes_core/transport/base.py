@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-__all__ = ["SUBPROTOCOLS", "Accept", "Link", "Listener", "Report", "Transport"]
+__all__ = ["SUBPROTOCOLS", "Accept", "Link", "Listener", "Report", "Taken", "Transport"]
 
 SUBPROTOCOLS = ("thenodes.v1.bin", "thenodes.v1.json")
 """In the order of preference."""
+
+
+Taken: TypeAlias = Callable[[bytes], bool]
+"""Takes a message at once, without waiting; False where it does not."""
 
 
 class Link(Protocol):
@@ -38,8 +42,12 @@ class Link(Protocol):
         """How many bytes the peer's side has not taken off the socket yet."""
         ...
 
-    async def receive(self) -> bytes:
+    async def receive(self, taken: Taken | None = None) -> bytes:
         """Return the next message.
+
+        Args:
+            taken: while this waits, each message may be offered to it, within the
+                callback that brings it; one that it takes is not returned.
 
         Raises:
             LinkClosed: the connection ended.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..clock import Clock, SystemClock
 from ..errors import DialError, LinkClosed, ListenError
-from .base import SUBPROTOCOLS, Accept, Listener, Report
+from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
 
 __all__ = ["MemoryLink", "MemoryNetwork"]
 
@@ -114,6 +114,7 @@ class MemoryLink:
         self._changed = asyncio.Event()
         self._message_bytes: int | None = None
         self._end: LinkClosed | None = None
+        self._taken: Taken | None = None
         self.received_bytes = 0
 
     @property
@@ -125,12 +126,16 @@ class MemoryLink:
         """Refuse longer messages from now on."""
         self._message_bytes = message_bytes
 
-    async def receive(self) -> bytes:
+    async def receive(self, taken: Taken | None = None) -> bytes:
         """Return the next message; what arrived before the end is still given."""
-        while not self._inbox:
-            if self._end is not None:
-                raise self._end
-            await self._wait()
+        self._taken = taken
+        try:
+            while not self._inbox:
+                if self._end is not None:
+                    raise self._end
+                await self._wait()
+        finally:
+            self._taken = None
         data = self._inbox.popleft()
         self.other._changed.set()
         if self._message_bytes is not None and len(data) > self._message_bytes:
@@ -186,6 +191,9 @@ class MemoryLink:
     def _arrive(self, data: bytes) -> None:
         if self._end is None:
             self.received_bytes += len(data)
+            fits = self._message_bytes is None or len(data) <= self._message_bytes
+            if self._taken is not None and not self._inbox and fits and self._taken(data):
+                return
             self._inbox.append(data)
             self._changed.set()
 

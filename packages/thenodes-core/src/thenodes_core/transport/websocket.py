@@ -19,13 +19,14 @@ from websockets.exceptions import (
     InvalidURI,
     NegotiationError,
 )
-from websockets.protocol import State
+from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
 
 from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
-from .base import SUBPROTOCOLS, Accept, Listener, Report
+from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
 
 __all__ = ["WebSocketLink", "WebSocketTransport"]
 
@@ -50,6 +51,7 @@ class WebSocketLink:
         self._connection = connection
         self._close_seconds = close_seconds
         self._text = connection.subprotocol != _OFFERED[0]
+        connection.taken_opcode = Opcode.TEXT if self._text else Opcode.BINARY
 
     @property
     def subprotocol(self) -> str:
@@ -75,15 +77,19 @@ class WebSocketLink:
         """Refuse longer messages from now on."""
         self._connection.protocol.max_message_size = message_bytes
 
-    async def receive(self) -> bytes:
-        """Return the next message."""
+    async def receive(self, taken: Taken | None = None) -> bytes:
+        """Return the next message, unless `taken` takes it where it comes in."""
+        connection = self._connection
+        connection.taken = taken
         try:
-            data = await self._connection.recv()
+            data = await connection.recv()
             if isinstance(data, str) is self._text:
                 return data.encode() if isinstance(data, str) else data
-            await self._connection.close(4000, "protocol")
+            await connection.close(4000, "protocol")
         except ConnectionClosed as error:
             raise _closed(error) from error
+        finally:
+            connection.taken = None
         expected = "text" if self._text else "binary"
         raise LinkClosed(4000, f"{self.subprotocol} expects {expected} messages", by_peer=False)
 
@@ -227,14 +233,18 @@ class _WebSocketListener:
 
 
 class _Watched(Connection):
-    """Counts what comes, and ends connections that the library would keep.
+    """Counts what comes, hands it on at once, and ends connections that the library would keep.
 
-    The library sets a deadline for a peer that does not end the connection after a
-    close frame, and holds to it only where something is sent; and it answers pings
-    whether or not the peer reads the answers.
+    The library wakes a task for each message, which takes a turn of the event loop; a
+    message that comes while `taken` is set and that it takes needs none. The library
+    sets a deadline for a peer that does not end the connection after a close frame, and
+    holds to it only where something is sent; and it answers pings whether or not the
+    peer reads the answers.
     """
 
     received_bytes = 0
+    taken: Taken | None = None
+    taken_opcode = Opcode.BINARY
     _cut: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -244,6 +254,14 @@ class _Watched(Connection):
             self._cut = self.loop.call_at(self.close_deadline, self.transport.abort)
         if self.paused and self.transport.get_write_buffer_size() > _WRITE_BUFFER_BYTES:
             self.transport.abort()
+
+    def process_event(self, event: Event) -> None:
+        if self.taken is not None and isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            whole = event.fin and event.opcode is self.taken_opcode
+            if whole and self.taken(bytes(event.data)):
+                return
+            self.taken = None
+        super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._cut is not None:
