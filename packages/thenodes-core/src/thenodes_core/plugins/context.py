@@ -29,7 +29,7 @@ from thenodes_plugin_api import (
     Text,
 )
 
-from ..clock import Clock, timeout
+from ..clock import Clock
 from ..events.dispatcher import Dispatcher
 from .containment import CONTAINED, raise_if_ours
 from .questions import Questions
@@ -157,16 +157,19 @@ class Context:
     ) -> Message:
         """Ask a peer and wait for its reply."""
         request_id, answer = self._questions.ask(self.plugin_id, peer)
+
+        def expire() -> None:
+            if not answer.done():
+                late = f"{peer} did not answer {kind} within {timeout_seconds:g} s"
+                answer.set_exception(RequestTimeout(late))
+
+        timer = self.clock.call_later(timeout_seconds, expire)
         try:
-            async with timeout(self.clock, timeout_seconds):
-                body = Extension(kind, request_id)
-                await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
-                return await answer
-        except TimeoutError as error:
-            raise RequestTimeout(
-                f"{peer} did not answer {kind} within {timeout_seconds:g} s"
-            ) from error
+            body = Extension(kind, request_id)
+            await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
+            return await answer
         finally:
+            timer.cancel()
             self._questions.drop(request_id)
 
     async def reply(

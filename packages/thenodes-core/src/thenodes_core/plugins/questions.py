@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from thenodes_plugin_api import Extension, Message, PeerGone, TooManyRequests
@@ -22,6 +23,7 @@ class Questions:
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
         self._open: dict[str, tuple[str, str, asyncio.Future[Message]]] = {}
+        self._count: Counter[str] = Counter()
 
     def ask(self, plugin_id: str, peer: str) -> tuple[str, asyncio.Future[Message]]:
         """Open a question; returns its request id and the answer to come.
@@ -29,17 +31,22 @@ class Questions:
         Raises:
             TooManyRequests: the plugin has too many open.
         """
-        if sum(owner == plugin_id for owner, _, _ in self._open.values()) >= _OPEN_PER_PLUGIN:
+        if self._count[plugin_id] >= _OPEN_PER_PLUGIN:
             raise TooManyRequests(f"{plugin_id} has {_OPEN_PER_PLUGIN} open questions already")
         request_id = self._random_bytes(12).hex()
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._open[request_id] = (plugin_id, peer, answer)
+        self._count[plugin_id] += 1
         return request_id, answer
 
     def drop(self, request_id: str) -> None:
         """Forget a question."""
-        _, _, answer = self._open.pop(request_id, ("", "", None))
-        if answer is None or answer.cancel() or answer.cancelled():
+        asked = self._open.pop(request_id, None)
+        if asked is None:
+            return
+        plugin_id, _, answer = asked
+        self._count[plugin_id] -= 1
+        if answer.cancel() or answer.cancelled():
             return
         answer.exception()  # Taken note of, where whoever asked has already failed otherwise.
 
