@@ -11,6 +11,8 @@ TheNodesError                  (thenodes_plugin_api)
 ├── PluginLoadError            one plugin cannot be loaded; the node goes on
 ├── CommandError               a command typed at the prompt or control socket is wrong
 │   └── CommandFailed          it was right, and failed
+│       └── TrustError         no such key, or more than one fits
+├── CredentialError            a key, certificate or card cannot be used
 ├── ProtocolError              the peer broke the wire protocol (a remote fault)
 └── LinkError
     ├── DialError              no connection to that address
@@ -26,6 +28,7 @@ __all__ = [
     "CommandError",
     "CommandFailed",
     "ConfigError",
+    "CredentialError",
     "DialError",
     "LinkClosed",
     "LinkError",
@@ -36,6 +39,7 @@ __all__ = [
     "StartError",
     "StateDirError",
     "StateDirInUse",
+    "TrustError",
 ]
 
 
@@ -89,6 +93,14 @@ class CommandError(TheNodesError):
 
 class CommandFailed(CommandError):
     """A command was understood and failed: a plugin raised, is not running, or is too slow."""
+
+
+class TrustError(CommandFailed):
+    """A trust command names no key, or more than one. The text is for the operator."""
+
+
+class CredentialError(TheNodesError):
+    """A key, certificate or card cannot be used, whoever it is from. The text says why."""
 
 
 class ProtocolError(TheNodesError):

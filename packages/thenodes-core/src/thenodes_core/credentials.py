@@ -1,0 +1,1 @@
+"""What proves this node to others: its key, certificate, card and TLS contexts."""
