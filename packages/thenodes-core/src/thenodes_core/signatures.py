@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -84,7 +83,6 @@ def check_public_key(public_key: bytes) -> None:
     _parse(public_key)
 
 
-@lru_cache(maxsize=256)
 def _parse(public_key: bytes) -> PublicKey:
     if len(public_key) > _KEY_BYTES:
         raise CredentialError(f"a public key of {len(public_key)} bytes: at most {_KEY_BYTES}")
