@@ -10,15 +10,24 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from .. import signatures
 from ..errors import StateDirError
 from ..files import write_private
 from ..node_id import derive_node_id, fingerprint
+from ..signatures import PrivateKey, Purpose
 
-__all__ = ["IDENTITY_FILE", "Identity", "load_or_create_identity"]
+__all__ = [
+    "IDENTITY_FILE",
+    "Identity",
+    "load_identity",
+    "load_or_create_identity",
+    "read_private",
+    "write_identity",
+]
 
 IDENTITY_FILE = "identity.pem"
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+_FILE_BYTES = 65_536
 
 
 class Identity:
@@ -45,32 +54,53 @@ class Identity:
         """SHA-256 of the public key, lowercase hex."""
         return fingerprint(self.public_key)
 
+    def sign(self, purpose: Purpose, content: bytes) -> bytes:
+        """Return this key's signature of `content`, good for `purpose` alone: 64 bytes."""
+        return signatures.sign(self.key, purpose, content)
 
-def load_or_create_identity(state_dir: Path) -> Identity:
-    """Read `identity.pem`, or make a key and write it.
+
+def load_or_create_identity(state_dir: Path, private_key: Path | None = None) -> Identity:
+    """Read the node key; where none is named, `identity.pem`, made on the first run.
+
+    Args:
+        state_dir: where `identity.pem` is.
+        private_key: a file that holds the node key instead. It has to exist: a key
+            made in the place of one that was mistyped would be another node's.
 
     Raises:
-        StateDirError: unreadable, readable by others, or not a usable key.
+        StateDirError: unreadable, readable by others, not a usable key, or a named
+            file that is not there.
     """
+    if private_key is not None:
+        return load_identity(private_key)
     path = state_dir / IDENTITY_FILE
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(65_536)
-    except FileNotFoundError:
-        return _create(path)
-    except OSError as error:
-        raise StateDirError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
+    identity = _read(path)
+    if identity is None:
+        identity = Identity.generate()
+        write_identity(path, identity)
+    return identity
+
+
+def load_identity(path: Path) -> Identity:
+    """Read a node key.
+
+    Raises:
+        StateDirError: not there, unreadable, readable by others, or not a usable key.
+    """
+    identity = _read(path)
+    if identity is None:
         raise StateDirError(
-            f"{path}: others can read this private key (mode {mode:04o}, expected 0600). "
-            f"If nobody copied it: chmod 600 {path}"
+            f"{path}: there is no such key. To make one: thenodes cert new --out-key {path}"
         )
-    return Identity(_parse(path, content))
+    return identity
 
 
-def _create(path: Path) -> Identity:
-    identity = Identity.generate()
+def write_identity(path: Path, identity: Identity) -> None:
+    """Write a node key, mode 0600, in the place of whatever is there.
+
+    Raises:
+        StateDirError: it cannot be written; the old file is as it was.
+    """
     content = identity.key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -80,7 +110,33 @@ def _create(path: Path) -> Identity:
         write_private(path, content)
     except OSError as error:
         raise StateDirError(f"{path}: cannot write the node key: {error.strerror}") from error
-    return identity
+
+
+def read_private(path: Path) -> bytes | None:
+    """The content of a private key's file, up to 64 KiB; None where there is none.
+
+    Raises:
+        StateDirError: it cannot be read, or others can.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(_FILE_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateDirError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise StateDirError(
+            f"{path}: others can read this private key (mode {mode:04o}, expected 0600). "
+            f"If nobody copied it: chmod 600 {path}"
+        )
+    return content
+
+
+def _read(path: Path) -> Identity | None:
+    content = read_private(path)
+    return None if content is None else Identity(_parse(path, content))
 
 
 def _parse(path: Path, content: bytes) -> PrivateKey:
