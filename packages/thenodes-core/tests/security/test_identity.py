@@ -13,7 +13,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from thenodes_core.errors import StateDirError
-from thenodes_core.security.identity import IDENTITY_FILE, Identity, load_or_create_identity
+from thenodes_core.security.identity import (
+    IDENTITY_FILE,
+    Identity,
+    load_identity,
+    load_or_create_identity,
+    write_identity,
+)
+from thenodes_core.signatures import Purpose, verify
 
 AnyKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -158,3 +165,64 @@ def test_a_key_of_an_unknown_algorithm_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StateDirError, match=IDENTITY_FILE):
         load_or_create_identity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate()],
+    ids=["P-256", "Ed25519"],
+)
+def test_a_signature_is_of_the_key_and_for_its_purpose(
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey,
+) -> None:
+    identity = Identity(key)
+
+    signature = identity.sign(Purpose.CARD, b"content")
+
+    assert verify(identity.public_key, Purpose.CARD, b"content", signature)
+    assert not verify(identity.public_key, Purpose.WRAP, b"content", signature)
+
+
+def test_a_named_key_is_used_and_no_other_is_made(tmp_path: Path) -> None:
+    named, identity = tmp_path / "mine.pem", Identity.generate()
+    write_identity(named, identity)
+
+    loaded = load_or_create_identity(tmp_path, named)
+
+    assert loaded.public_key == identity.public_key
+    assert not (tmp_path / IDENTITY_FILE).exists()
+
+
+def test_a_named_key_that_is_not_there_is_an_error_that_says_how_to_make_it(tmp_path: Path) -> None:
+    named = tmp_path / "mine.pem"
+
+    with pytest.raises(StateDirError, match=f"thenodes cert new --out-key {named}"):
+        load_or_create_identity(tmp_path, named)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_named_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    named = tmp_path / "mine.pem"
+    write_identity(named, Identity.generate())
+    named.chmod(0o640)
+
+    with pytest.raises(StateDirError, match=r"mine\.pem: others can read.*chmod 600"):
+        load_identity(named)
+
+
+def test_a_written_key_is_its_owners_alone_and_replaces_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pem"
+    path.write_text("old")
+    path.chmod(0o644)
+    identity = Identity.generate()
+
+    write_identity(path, identity)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_identity(path).public_key == identity.public_key
+
+
+def test_a_key_that_cannot_be_written_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(StateDirError, match=r"mine\.pem: cannot write the node key"):
+        write_identity(tmp_path / "none" / "mine.pem", Identity.generate())
