@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         RealmTable,
         Settings,
         TransportTable,
+        TrustPolicyTable,
         load_config,
     )
     from .errors import ConfigError, ListenError, StartError, StateDirError, StateDirInUse
@@ -61,6 +62,7 @@ __all__ = [
     "StateDirInUse",
     "SystemClock",
     "TransportTable",
+    "TrustPolicyTable",
     "__version__",
     "load_config",
 ]
@@ -81,6 +83,7 @@ _MODULES = {
         "RealmTable",
         "Settings",
         "TransportTable",
+        "TrustPolicyTable",
         "load_config",
     ),
     "errors": ("ConfigError", "ListenError", "StartError", "StateDirError", "StateDirInUse"),

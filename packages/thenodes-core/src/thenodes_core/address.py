@@ -1,4 +1,4 @@
-"""Addresses that can be dialled: `host:port`, `ws://host:port/path`, `wss://…`."""
+"""Addresses that can be dialled: `host:port`, `ws://host:port/path`, `wss://…`, `…#<node id>`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 from urllib.parse import urlsplit
 
 import msgspec
+
+from thenodes_plugin_api import NodeId
 
 __all__ = ["Address", "Scope", "host_port", "parse_address", "scope"]
 
@@ -22,12 +24,14 @@ class Address(msgspec.Struct, frozen=True):
         url: `ws://…` or `wss://…`, to dial.
         host: name or IP address.
         port: TCP port.
+        node_id: who has to answer there, where the address says so.
     """
 
     text: str
     url: str
     host: str
     port: int
+    node_id: str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -61,7 +65,7 @@ def scope(host: str) -> Scope:
 
 
 def parse_address(text: str, *, scheme: str = "ws") -> Address:
-    """Parse an address; `host:port` takes `scheme`.
+    """Parse an address; `host:port` takes `scheme`, and `#<node id>` may follow any.
 
     Raises:
         ValueError: says what is wrong with it.
@@ -76,15 +80,19 @@ def parse_address(text: str, *, scheme: str = "ws") -> Address:
         raise ValueError(f"{text!r}: expected host:port, ws://… or wss://…, got {parts.scheme}://")
     if not parts.hostname or parts.username is not None or not text.isprintable() or " " in text:
         raise ValueError(f"{text!r} is not an address: expected host:port, ws://… or wss://…")
-    if parts.fragment:
-        raise ValueError(f"{text!r}: an address with a node id (#…) is not supported yet")
+    url, _, node_id = url.partition("#")
+    if "#" in text:
+        try:
+            msgspec.convert(node_id, NodeId)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{text!r}: expected a node id after #, got {node_id!r}") from error
     if port is None:
         if "://" not in text:
             raise ValueError(f"{text!r} has no port: expected host:port, such as {text}:50000")
         port = _DEFAULT_PORTS[parts.scheme]
     if port == 0:
         raise ValueError(f"{text!r}: port 0 cannot be dialled")
-    return Address(text, url, parts.hostname, port)
+    return Address(text, url, parts.hostname, port, node_id or None)
 
 
 def host_port(host: str, port: int) -> str:

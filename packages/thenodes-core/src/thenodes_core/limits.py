@@ -20,7 +20,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         max_sessions: peers at once; more are told to come back later.
-        max_handshakes: connections at once that are not sessions yet; more are cut.
+        max_handshakes: accepted connections at once that are not sessions yet; beyond
+            that the oldest is cut.
         handshake_bytes: everything a peer sends before its session is established.
         handshake_seconds: time for that.
         admission_seconds: how long a dialling side waits for the word that it is admitted.
@@ -41,7 +42,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     max_sessions: Count = 4096
-    max_handshakes: Count = 256
+    max_handshakes: Count = 512
     handshake_bytes: Count = 16 * 1024
     handshake_seconds: Seconds = 10.0
     admission_seconds: Seconds = 2.0

@@ -72,9 +72,7 @@ class Side:
         self.port = 0
         codecs: list[Codec] = [BinaryCodec(limits), JsonCodec(limits)]
         self.manager = PeerManager(
-            LocalNode(
-                node_id=node_id, realm=Realm(), instance=instance, public_key=node_id.encode()
-            ),
+            LocalNode(node_id=node_id, realm=Realm(), instance=instance, require_identity=False),
             {codec.subprotocol: codec for codec in codecs},
             self,
             self.dispatcher,
@@ -526,7 +524,7 @@ async def test_a_refused_peer_is_counted_by_the_close_codes_word(make_side: Make
     await one.listen()
     stranger = make_side("b")
     stranger.manager.local = LocalNode(
-        node_id="b", realm=Realm("Other", "other"), instance=b"1", public_key=b"b"
+        node_id="b", realm=Realm("Other", "other"), instance=b"1", require_identity=False
     )
 
     served = await (await stranger.dial(one))

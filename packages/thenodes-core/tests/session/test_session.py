@@ -18,6 +18,7 @@ from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.codec_json import JsonCodec
 from thenodes_core.protocol.frame import make_head, pack
 from thenodes_core.protocol.handshake import Handshake, LocalNode, Role
+from thenodes_core.protocol.proof import Channel, dialled_bindings
 from thenodes_core.session.outbox import Lane
 from thenodes_core.session.session import Session
 from thenodes_core.transport.base import SUBPROTOCOLS, Link
@@ -43,12 +44,12 @@ from thenodes_plugin_api import (
 )
 
 HOME = Realm("Home", "home", "1")
-DIALER = LocalNode(node_id="dialer", realm=HOME, instance=b"d" * 16, public_key=b"key d")
+DIALER = LocalNode(node_id="dialer", realm=HOME, instance=b"d" * 16, require_identity=False)
 ACCEPTOR = LocalNode(
     node_id="acceptor",
     realm=HOME,
     instance=b"a" * 16,
-    public_key=b"key a",
+    require_identity=False,
     node_type="gateway",
     capabilities=("relay",),
     listen_addr="127.0.0.1:7",
@@ -102,7 +103,10 @@ class Bench:
         return near, await accepted
 
     def session(self, link: Link, role: Role, local: LocalNode) -> Session:
-        handshake = Handshake(role, local, bytes(32))
+        channel = Channel(self.codec.subprotocol, dialled_bindings(encrypted=False))
+        handshake = Handshake(
+            role, local, bytes(32), channel, lambda body: self.codec.encode(Message(body))
+        )
         return Session(link, role, handshake, self.codec, limits=self.limits, clock=self.clock)
 
     def run(self, session: Session, receiver: Recorder) -> asyncio.Task[Ending]:
@@ -121,7 +125,6 @@ class Bench:
         async def accept() -> Ending | None:
             ending = await accepting.establish()
             if ending is None:
-                accepting.confirm()
                 self.run(accepting, Recorder())
             return ending
 
@@ -141,7 +144,9 @@ class Bench:
         session, establishing, peer = await self.accepting()
         await peer.send(self.encode(DIALER.hello(bytes(32))))
         assert await establishing is None
-        return session, self.run(session, self.received), peer
+        running = self.run(session, self.received)
+        assert await peer.receive() == self.encode(Heartbeat())
+        return session, running, peer
 
     def encode(self, body: Body, payload: Payload | None = None) -> bytes:
         return self.codec.encode(Message(body, payload))
@@ -1034,7 +1039,6 @@ async def test_a_refusal_that_quotes_the_peer_is_cut_and_the_peer_is_told(
 
 async def test_heartbeats_in_one_message_get_one_answer(bench: Bench) -> None:
     session, running, peer = await bench.running()
-    session.confirm()
     await settle()
     await bench.clock.advance(5)
     await peer.send(bench.encode(Heartbeat()) * 10)

@@ -6,7 +6,7 @@ import enum
 
 import msgspec
 
-from .messages import Reason
+from .messages import Reason, Verified
 
 __all__ = ["Direction", "PeerInfo", "PeerJoined", "PeerLeft", "PeerRecord", "PeerSource"]
 
@@ -30,6 +30,9 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
         capabilities: what it advertises.
         encoding: `"binary"` or `"json"`.
         connected_at: Unix seconds.
+        verified: how its id was proven; `NONE` only where the operator admits peers
+            without a key.
+        fingerprint: SHA-256 of its public key, in hex, or None without one.
     """
 
     node_id: str
@@ -40,6 +43,8 @@ class PeerInfo(msgspec.Struct, frozen=True, kw_only=True):
     node_type: str | None = None
     capabilities: tuple[str, ...] = ()
     encoding: str = "binary"
+    verified: Verified = Verified.NONE
+    fingerprint: str | None = None
 
 
 class PeerJoined(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """A node's configuration: its shape, where its values come from, and what is refused."""
 
-from .checks import is_loopback, validate
+from .checks import is_loopback, uses_tls, validate
 from .environment import CONFIG_VARIABLE, read_environment, variable
 from .paths import expand
 from .presets import with_defaults
@@ -27,6 +27,7 @@ from .tables import (
     RealmAccessTable,
     RealmTable,
     TransportTable,
+    TrustPolicyTable,
     setting_types,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "Settings",
     "Source",
     "TransportTable",
+    "TrustPolicyTable",
     "expand",
     "given_keys",
     "is_loopback",
@@ -56,6 +58,7 @@ __all__ = [
     "read_file",
     "setting_types",
     "settle",
+    "uses_tls",
     "validate",
     "variable",
     "with_defaults",

@@ -15,7 +15,7 @@ from ..address import parse_address
 from ..errors import ConfigError
 from .tables import Config, setting_types
 
-__all__ = ["check_table", "is_loopback", "nearest_key", "validate"]
+__all__ = ["check_table", "is_loopback", "nearest_key", "uses_tls", "validate"]
 
 _WORD_CHARACTERS = 64
 
@@ -86,12 +86,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
         value = _value(config, key)
         if is_asked(value):
             yield key, f"{msgspec.json.encode(value).decode()} {way_out}"
-    if not is_loopback(config.host) and not config.encryption.allow_plaintext:
-        problem = (
-            f"listening on {config.host} without TLS lets everybody on the network read and "
-            "change the traffic; listen on 127.0.0.1, or set encryption.allow_plaintext = true"
-        )
-        yield "host", problem
+    yield from _encryption_problems(config)
     if config.node.state_dir is None:
         if not config.node.allow_ephemeral:
             yield (
@@ -106,6 +101,44 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
             )
 
 
+def _encryption_problems(config: Config) -> Iterator[tuple[str, str]]:
+    encryption, tls = config.encryption, uses_tls(config)
+    if not tls and not is_loopback(config.host) and not encryption.allow_plaintext:
+        problem = (
+            f"listening on {config.host} without TLS lets everybody on the network read and "
+            "change the traffic; leave encryption.enabled out, listen on 127.0.0.1, or set "
+            "encryption.allow_plaintext = true"
+        )
+        yield "host", problem
+    if encryption.mtls and not tls:
+        yield "encryption.mtls", "true needs TLS; set encryption.enabled = true"
+    if encryption.backend == "none" and encryption.enabled:
+        yield "encryption.backend", '"none" contradicts encryption.enabled = true; leave one out'
+    if config.transport.public_hosts and tls:
+        problem = (
+            "a proxy ends TLS in front of this node, and so the node itself cannot; set "
+            "encryption.enabled = false (and listen on 127.0.0.1), or leave the hosts out"
+        )
+        yield "transport.public_hosts", problem
+    for name in config.transport.public_hosts:
+        if not _HOST.fullmatch(name):
+            yield "transport.public_hosts", f"expected names of hosts in lower case, got {name!r}"
+    for pin in encryption.trust_policy.pin_fingerprints:
+        if not _FINGERPRINT.fullmatch(pin):
+            problem = (
+                f"expected 64 hexadecimal digits in lower case, got {pin!r}; see identity show"
+            )
+            yield "encryption.trust_policy.pin_fingerprints", problem
+
+
+def uses_tls(config: Config) -> bool:
+    """Whether a node listens with TLS, and dials `host:port` with it."""
+    encryption = config.encryption
+    if encryption.backend == "none":
+        return False
+    return not is_loopback(config.host) if encryption.enabled is None else encryption.enabled
+
+
 def is_loopback(host: str) -> bool:
     """True where only this machine can reach an address."""
     if host == "localhost":
@@ -116,30 +149,22 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,252})")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
-_NO_TRUST = 'cannot be kept: trust policies are not built yet; leave it out, or mode = "open"'
 _NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
+_NO_CRL = "cannot be kept: revocation lists are not enforced; leave it out, and use trust revoke"
 
-# Keys of the reference that do nothing here yet, and values that would have done something.
+# Keys of the reference that do nothing here, and values that would have done something.
 _NOT_BUILT: tuple[tuple[str, Any, str], ...] = (
-    ("encryption.enabled", bool, "TLS is not built yet; set it to false, and listen on 127.0.0.1"),
     (
         "encryption.backend",
         "noise".__eq__,
         'is not offered here: Noise has no successor; use "tls"',
     ),
-    ("encryption.mtls", bool, "cannot be kept: TLS is not built yet; leave it out"),
-    ("encryption.accept_self_signed", False.__eq__, _NO_TRUST),
-    ("encryption.trust_policy.mode", "open".__ne__, _NO_TRUST),
-    ("encryption.trust_policy.accept_self_signed", False.__eq__, _NO_TRUST),
-    ("encryption.trust_policy.store_new_certs", "none".__ne__, _NO_TRUST),
-    ("encryption.trust_policy.reject_expired", bool, _NO_TRUST),
-    ("encryption.trust_policy.reject_before_valid", bool, _NO_TRUST),
-    ("encryption.trust_policy.enforce_ca_chain", bool, _NO_TRUST),
-    ("encryption.trust_policy.pin_subjects", bool, _NO_TRUST),
-    ("encryption.trust_policy.pin_fingerprints", bool, _NO_TRUST),
-    ("encryption.trust_policy.realm_subject_binding", bool, _NO_TRUST),
+    ("encryption.paths.trusted_crl_dir", bool, _NO_CRL),
+    ("encryption.paths.issuer_crl_dir", bool, _NO_CRL),
     ("network.relay.enabled", bool, _NO_RELAY),
     ("network.relay.store_forward", bool, _NO_RELAY),
     ("network.relay.selection", "none".__ne__, _NO_RELAY),

@@ -87,7 +87,20 @@ class RealmAccessTable(_Table, frozen=True, kw_only=True):
 
 
 class EncryptionPathsTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.paths]`: files and folders of keys and certificates, for TLS."""
+    """`[encryption.paths]`: files and folders of keys and certificates.
+
+    Attributes:
+        own_certificate: this node's certificate, and after it those that lead to its
+            CA; `identity.crt` in the state directory where absent, made by the node.
+        own_private_key: the node key; `identity.pem` in the state directory where
+            absent, made by the node.
+        trusted_cert_dir: keys and certificates of trusted peers; `pki/trusted/certs`
+            in the state directory where absent.
+        trusted_crl_dir: revocation lists are not enforced, so naming some is an error.
+        rejected_dir: keys that are refused whatever the policy says; `pki/rejected`.
+        issuer_cert_dir: certificates of the CAs that are believed; `pki/issuers/certs`.
+        issuer_crl_dir: as `trusted_crl_dir`.
+    """
 
     own_certificate: str | None = None
     own_private_key: str | None = None
@@ -109,16 +122,42 @@ class NoiseTable(_Table, frozen=True, kw_only=True):
 
 
 class TrustPathsTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.trust_policy.paths]`."""
+    """`[encryption.trust_policy.paths]`.
+
+    Attributes:
+        observed_dir: keys that were seen; `pki/observed/certs` in the state directory
+            where absent.
+    """
 
     observed_dir: str | None = None
 
 
 class TrustPolicyTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.trust_policy]`: whose key is trusted. Not built yet: only `open` is accepted."""
+    """`[encryption.trust_policy]`: whose key is trusted; docs/security.md has the whole order.
 
-    mode: Literal["open", "allowlist", "observe", "tofu", "hybrid"] = "open"
-    accept_self_signed: bool = True
+    Attributes:
+        mode: `open` admits every proven key; `allowlist` those that are trusted;
+            `observe` too, and records the others; `tofu` remembers which key it met
+            first; `ca` those with a certificate of a CA; `hybrid` either of both.
+        require_identity: whether a peer has to have a key. Default true; with false,
+            peers without one are admitted, and nobody knows who they are.
+        accept_self_signed: false refuses self-signed certificates of keys that are not
+            trusted; true lets them pass `enforce_ca_chain`, as in the reference.
+        store_new_certs: `observed` records every key that is not trusted.
+        reject_expired: refuse certificates that are no longer valid.
+        reject_before_valid: refuse certificates that are not valid yet.
+        enforce_ca_chain: refuse certificates that no CA of `issuer_cert_dir` vouches for.
+        pin_subjects: subjects that are admitted, all where empty; `~text` matches a part.
+        pin_fingerprints: keys that are admitted, all where empty: SHA-256 of the
+            public key, in hex.
+        pin_fp_algo: `sha256`; there is no other.
+        realm_subject_binding: the certificate has to name the realm.
+        paths: where keys are recorded.
+    """
+
+    mode: Literal["open", "allowlist", "observe", "tofu", "hybrid", "ca"] = "open"
+    require_identity: bool = True
+    accept_self_signed: bool | None = None
     store_new_certs: Literal["none", "observed"] = "none"
     reject_expired: bool = False
     reject_before_valid: bool = False
@@ -134,21 +173,23 @@ class EncryptionTable(_Table, frozen=True, kw_only=True):
     """`[encryption]`: protection of the connections.
 
     Attributes:
-        enabled: TLS. Not built yet: true is an error.
-        backend: `"tls"`; `"noise"` is an error.
-        mtls: ask peers for a certificate of a CA. Not built yet: true is an error.
+        enabled: TLS, for listening and for `host:port` in `bootstrap_nodes`; where
+            absent it is on if `host` can be reached from beyond this machine.
+        backend: `"tls"`, or `"none"` for `enabled = false`; `"noise"` is an error.
+        mtls: take only connections with a client certificate of a CA in
+            `paths.issuer_cert_dir`. Peers prove their identity without it.
         accept_self_signed: the reference's older key of `trust_policy`.
-        allow_plaintext: listen beyond loopback without TLS. Default false,
-            because everybody on the way could read and change everything.
+        allow_plaintext: listen beyond loopback without TLS, with `enabled = false`.
+            Default false, because everybody on the way could read everything.
         paths: of keys and certificates.
         noise: settings of a backend that is not offered.
         trust_policy: whose key is trusted.
     """
 
-    enabled: bool = False
+    enabled: bool | None = None
     backend: Literal["tls", "noise", "none"] = "tls"
     mtls: bool = False
-    accept_self_signed: bool = True
+    accept_self_signed: bool | None = None
     allow_plaintext: bool = False
     paths: EncryptionPathsTable = EncryptionPathsTable()
     noise: NoiseTable = NoiseTable()
@@ -230,9 +271,13 @@ class TransportTable(_Table, frozen=True, kw_only=True):
     Attributes:
         origins: values of the Origin header that are admitted; none by default,
             so that no web page can reach a node on loopback.
+        public_hosts: names under which a proxy that ends TLS hands connections on to
+            this node. Peers dial `wss://<name>`, and believe the proxy's certificate
+            of a public CA; connections without TLS are then taken from the proxy alone.
     """
 
     origins: tuple[str, ...] = ()
+    public_hosts: tuple[str, ...] = ()
 
 
 class PluginsTable(_Table, frozen=True, kw_only=True):

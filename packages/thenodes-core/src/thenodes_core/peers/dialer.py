@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -10,7 +12,7 @@ import msgspec
 from thenodes_plugin_api import Level, NetworkEvent, PeerInfo, PeerSource
 
 from ..address import Address
-from ..clock import Clock
+from ..clock import Clock, timeout
 from ..errors import DialError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
@@ -43,7 +45,13 @@ class Serve(Protocol):
     """Carries a session over a link to its end."""
 
     def __call__(
-        self, link: Link, role: Role, established: Callable[[PeerInfo], None]
+        self,
+        link: Link,
+        role: Role,
+        established: Callable[[PeerInfo], None],
+        *,
+        dialled: Address,
+        expected_id: str | None,
     ) -> Awaitable[Served]:
         """Returns what became of it."""
         ...
@@ -103,6 +111,7 @@ class Dialer:
         self._clock = clock
         self._backoff = backoff
         self._reported = ""
+        self._woken = asyncio.Event()
         self.attempt = Attempt(address.text, "dialling", "", clock.time())
 
     async def run(self) -> None:
@@ -119,13 +128,24 @@ class Dialer:
                 continue
             started = self._clock.monotonic()
             self._note("handshaking", "")
-            served = await self._serve(link, Role.DIALER, self._established)
+            served = await self._serve(
+                link,
+                Role.DIALER,
+                self._established,
+                dialled=self._address,
+                expected_id=self._address.node_id,
+            )
             if served.ending.code == CloseCode.SELF and not served.ending.by_peer:
                 self._note("self", "this is the node's own address")
                 return
             if served.peer and self._clock.monotonic() - started >= _STABLE_SECONDS:
                 self._backoff.reset()
             await self._after(served)
+
+    def wake(self) -> None:
+        """Dial now, if it is waiting: what the peer was refused for may have changed."""
+        self._backoff.reset()
+        self._woken.set()
 
     def _established(self, peer: PeerInfo) -> None:
         self._reported = ""
@@ -151,7 +171,10 @@ class Dialer:
         await self._wait(at_least=at_least)
 
     async def _wait(self, *, at_least: float | None = None) -> None:
-        await self._clock.sleep(self._backoff.next_seconds(at_least=at_least))
+        self._woken.clear()
+        with contextlib.suppress(TimeoutError):
+            async with timeout(self._clock, self._backoff.next_seconds(at_least=at_least)):
+                await self._woken.wait()
 
     def _fail(self, error: str) -> None:
         self._known.mark_failure(self._address.text)

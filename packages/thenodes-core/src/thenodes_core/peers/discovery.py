@@ -70,6 +70,7 @@ class Discovery:
         counters: counts what is learned and dialled.
         clock: times it.
         rng: chooses.
+        scheme: of addresses that are `host:port`.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class Discovery:
         *,
         clock: Clock,
         rng: random.Random,
+        scheme: str = "ws",
     ) -> None:
+        self._scheme = scheme
         self._table = table
         self._manager = manager
         self._known = known
@@ -200,7 +203,7 @@ class Discovery:
 
     async def _dial(self, record: PeerRecord) -> None:
         addr = record.addr
-        address = parse_address(addr)
+        address = parse_address(addr, scheme=self._scheme)
         self._counters.add("learned_dials")
         try:
             link = await self._transport.dial(address.url)
@@ -208,7 +211,11 @@ class Discovery:
             self._failed(record)
         else:
             served = await self._manager.serve(
-                link, Role.DIALER, self._success(address), self._screen(address)
+                link,
+                Role.DIALER,
+                self._success(address),
+                self._screen(address),
+                expected_id=address.node_id,
             )
             self._note(record, served.ending, established=served.peer is not None)
         finally:

@@ -22,19 +22,21 @@ from thenodes_plugin_api import (
     Reason,
 )
 
+from ..address import Address
 from ..clock import Clock, timeout
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from ..limits import Limits
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec
-from ..protocol.handshake import Handshake, LocalNode, Role, Screen
+from ..protocol.handshake import ANYBODY, Handshake, Judge, LocalNode, Role, Screen
+from ..protocol.proof import Channel, accepted_bindings, dialled_bindings
 from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from ..session.session import Session
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
 
-__all__ = ["Inbound", "PeerManager", "Served"]
+__all__ = ["Gate", "Inbound", "PeerManager", "Served"]
 
 _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
@@ -60,6 +62,38 @@ class Inbound(Protocol):
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """A peer was admitted, or is gone."""
         ...
+
+
+class Gate(Protocol):
+    """Decides who is admitted, and knows what this node's side of a connection proves."""
+
+    def judge(self, role: Role, remote: str, dialled: Address | None) -> Judge:
+        """The judge of one session.
+
+        Args:
+            role: which side this is.
+            remote: the other end of the connection.
+            dialled: the address of the operator's that led there.
+        """
+        ...
+
+    @property
+    def certificate_digests(self) -> frozenset[bytes]:
+        """SHA-256 of the certificates that this node's TLS may have shown to a peer."""
+        ...
+
+    @property
+    def public_hosts(self) -> tuple[str, ...]:
+        """Names by which a proxy in front of this node is reached."""
+        ...
+
+
+class _OpenGate:
+    certificate_digests: frozenset[bytes] = frozenset()
+    public_hosts: tuple[str, ...] = ()
+
+    def judge(self, role: Role, remote: str, dialled: Address | None) -> Judge:
+        return ANYBODY
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -88,6 +122,7 @@ class PeerManager:
         limits: the bounds of each session.
         clock: times them.
         random_bytes: makes nonces.
+        gate: who is admitted; everybody where there is none.
     """
 
     def __init__(
@@ -101,8 +136,10 @@ class PeerManager:
         limits: Limits,
         clock: Clock,
         random_bytes: Callable[[int], bytes],
+        gate: Gate | None = None,
     ) -> None:
         self.local = local
+        self._gate: Gate = gate or _OpenGate()
         self._codecs = codecs
         self._inbound = inbound
         self._events = events
@@ -112,7 +149,8 @@ class PeerManager:
         self._random_bytes = random_bytes
         self._sessions: dict[str, Session] = {}
         self._serving: set[Session] = set()
-        self._opening: set[Session] = set()
+        # What is accepted and not admitted yet, in the order of its arrival.
+        self._opening: dict[Session, None] = {}
         self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
         self._told_of_joining: list[Callable[[PeerInfo], None]] = []
         self._reports, self._usual_reports = (
@@ -210,6 +248,8 @@ class PeerManager:
         role: Role,
         established: Callable[[PeerInfo], None] = lambda peer: None,
         screen: Screen | None = None,
+        dialled: Address | None = None,
+        expected_id: str | None = None,
     ) -> Served:
         """Shake hands on a link, carry its session to the end, and return how that went.
 
@@ -217,42 +257,76 @@ class PeerManager:
             link: the connection; closed at the end.
             role: which side this is.
             established: called once the peer is admitted.
-            screen: a last check of the peer's HELLO.
+            screen: a check of the peer's HELLO of the caller's own.
+            dialled: the operator's address that led there.
+            expected_id: whom the address that was dialled names.
         """
         if self._stopping:
             await link.close(_STOPPING.code, _STOPPING.word)
             return Served(_STOPPING)
-        if role is Role.ACCEPTOR and len(self._opening) >= 2 * self._limits.max_handshakes:
-            # Not even time to say so.
-            self._counters.add("sessions_refused", reason=CloseCode.OVERLOADED.word)
-            link.abort()
-            return Served(_overloaded("cut"))
-        handshake = Handshake(role, self.local, self._random_bytes(32), screen)
-        codec = self._codecs[link.subprotocol]
-        session = Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
-        crowded = role is Role.ACCEPTOR and self._is_crowded()
+        session = self._session(link, role, screen, dialled, expected_id)
         self._serving.add(session)
-        self._opening.add(session)
+        if role is Role.ACCEPTOR:
+            self._make_room()
+            self._opening[session] = None
         try:
-            ending = await (session.refuse(crowded) if crowded else session.establish())
+            ending = await session.establish()
             if ending is None and (ending := self._admission(session)) is not None:
                 await session.refuse(ending)
             if ending is not None:
                 self._refused(session, ending)
                 return Served(ending, session.claimed_id)
-            self._opening.discard(session)
+            self._opening.pop(session, None)
             established(session.info)
             return Served(await self._carry(session), session.node_id, session.info)
         finally:
-            self._opening.discard(session)
+            self._opening.pop(session, None)
             self._serving.discard(session)
             link.abort()
             self._notify()
 
-    def _is_crowded(self) -> Ending | None:
+    def _session(
+        self,
+        link: Link,
+        role: Role,
+        screen: Screen | None,
+        dialled: Address | None,
+        expected_id: str | None,
+    ) -> Session:
+        codec, gate = self._codecs[link.subprotocol], self._gate
+        if role is Role.DIALER:
+            bindings = dialled_bindings(
+                encrypted=link.encrypted,
+                certificate_digest=link.certificate_digest,
+                verified_host=link.verified_host,
+            )
+        else:
+            bindings = accepted_bindings(
+                encrypted=link.encrypted,
+                certificate_digests=gate.certificate_digests,
+                public_hosts=gate.public_hosts,
+            )
+        handshake = Handshake(
+            role,
+            self.local,
+            self._random_bytes(32),
+            Channel(link.subprotocol, bindings),
+            # The reference names itself and the peer's address in HELLO's envelope.
+            lambda body: codec.encode(Message(body, sender="TheNodes", to=link.remote)),
+            judge=gate.judge(role, link.remote, dialled),
+            screen=screen,
+            expected_id=expected_id,
+        )
+        return Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
+
+    def _make_room(self) -> None:
+        """End the oldest handshake where too many are going on: a slow one, most likely."""
         if len(self._opening) < self._limits.max_handshakes:
-            return None
-        return _overloaded(f"{len(self._opening)} handshakes are going on")
+            return
+        oldest = next(iter(self._opening))
+        self._opening.pop(oldest)
+        self._counters.add("sessions_refused", reason="crowded_out")
+        oldest.abort()
 
     async def close(self) -> None:
         """End every session, telling the peers to come back; what is late is cut."""
@@ -311,10 +385,9 @@ class PeerManager:
         if older is None:
             if len(self._sessions) >= self._limits.max_sessions:
                 return _overloaded(f"{len(self._sessions)} peers are connected, no more fit")
-            return None
-        if not newer_wins(self.local.node_id, session.node_id, _facts(older), _facts(session)):
+        elif not newer_wins(self.local.node_id, session.node_id, _facts(older), _facts(session)):
             return Ending.here(CloseCode.REPLACED, "another session with this node stays")
-        return None
+        return session.admit()
 
     async def _carry(self, session: Session) -> Ending:
         node_id = session.node_id
@@ -325,7 +398,6 @@ class PeerManager:
         if older is not None and restarted:
             self._left(older, Reason.REPLACED)
         self._sessions[node_id] = session
-        session.confirm()
         if older is None or restarted:
             self._joined(session)
         ending = _DEFECT

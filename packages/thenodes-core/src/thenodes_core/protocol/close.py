@@ -77,10 +77,17 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     by_peer: bool = False
 
     @classmethod
-    def here(cls, code: CloseCode, detail: str, *, retry_after: float | None = None) -> Ending:
+    def here(
+        cls,
+        code: CloseCode,
+        detail: str,
+        *,
+        reason: Reason | None = None,
+        retry_after: float | None = None,
+    ) -> Ending:
         """An ending that this side decides; a detail that quotes the peer is escaped and cut."""
         detail = printable(detail, most=_DETAIL_CHARACTERS)
-        return cls(code=code, detail=detail, reason=code.reason, retry_after=retry_after)
+        return cls(code=code, detail=detail, reason=reason or code.reason, retry_after=retry_after)
 
     @classmethod
     def there(cls, code: int, word: str, told: Disconnect) -> Ending:

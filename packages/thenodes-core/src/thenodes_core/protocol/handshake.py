@@ -1,18 +1,19 @@
 """The handshake of one session, sans-I/O.
 
-The accepting side speaks first. Messages go in, messages to send come out; the
-checks run in a fixed order and the first that fails decides the close code.
+The accepting side speaks first. Messages go in, bytes to send come out; the checks run
+in a fixed order and the first that fails decides the close code.
 
 ```
-            START ──opened──▶ EXPECT_HELLO ──HELLO──▶ ESTABLISHED
-                                   │ anything else, or a check fails
-                                   ▼
-                                 REFUSED
+START ──opened──▶ EXPECT_HELLO ──HELLO, keys on both sides──▶ EXPECT_AUTH
+                       │                                          │
+                       │ HELLO, a side without a key              │ AUTH
+                       └────────────────▶ ESTABLISHED ◀───────────┘
+
+anything else, or a check that fails: REFUSED
 ```
 
-AUTH is a legal input of no state yet: proofs arrive with the identity work,
-whose state stands between EXPECT_HELLO and ESTABLISHED. Until then a peer's id
-is what it claims, and `Message.verified` says so.
+The dialling side sends its proof with its HELLO. The accepting side sends its own,
+`confirmation`, when the session is admitted: what is proven to whom has no gap.
 """
 
 from __future__ import annotations
@@ -20,27 +21,35 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from thenodes_plugin_api import Auth, Body, Hello, Realm, Verified
+from thenodes_plugin_api import Auth, Body, Heartbeat, Hello, Realm, Verified
 
+from ..errors import CredentialError
 from ..node_id import derive_node_id
+from ..signatures import Purpose, check_public_key, verify
 from .close import CloseCode, Ending
+from .proof import Channel, Role, proof_content
 
-__all__ = ["PROTOCOL", "VERSION", "Handshake", "LocalNode", "Refused", "Role", "Screen", "State"]
+__all__ = [
+    "ANYBODY",
+    "PROTOCOL",
+    "VERSION",
+    "Handshake",
+    "Judge",
+    "LocalNode",
+    "Refused",
+    "Role",
+    "Screen",
+    "State",
+]
 
 PROTOCOL = "TheNodes"
 VERSION = "1"
 _DERIVED_ID = re.compile(r"[a-z2-7]{32}")
-
-
-class Role(enum.Enum):
-    """Which side of the connection this is."""
-
-    ACCEPTOR = "acceptor"
-    DIALER = "dialer"
+_NONCE_BYTES = 32
 
 
 class State(enum.Enum):
@@ -48,6 +57,7 @@ class State(enum.Enum):
 
     START = "start"
     EXPECT_HELLO = "expect hello"
+    EXPECT_AUTH = "expect auth"
     ESTABLISHED = "established"
     REFUSED = "refused"
 
@@ -56,15 +66,21 @@ class Input(enum.Enum):
     """What can happen to it."""
 
     OPENED = "the connection is open"
-    HELLO = "HELLO"
+    KEYED_HELLO = "HELLO, keys on both sides"
+    KEYLESS_HELLO = "HELLO, a side without a key"
     AUTH = "AUTH"
     OTHER = "any other message"
 
 
 TRANSITIONS: dict[tuple[State, Input], State] = {
     (State.START, Input.OPENED): State.EXPECT_HELLO,
-    (State.EXPECT_HELLO, Input.HELLO): State.ESTABLISHED,
+    (State.EXPECT_HELLO, Input.KEYED_HELLO): State.EXPECT_AUTH,
+    (State.EXPECT_HELLO, Input.KEYLESS_HELLO): State.ESTABLISHED,
+    (State.EXPECT_AUTH, Input.AUTH): State.ESTABLISHED,
 }
+
+Signer: TypeAlias = Callable[[Purpose, bytes], bytes]
+"""Signs content with the node key, for one purpose."""
 
 
 class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,24 +90,32 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
         node_id: this node's id.
         realm: its realm.
         instance: 16 random bytes of this process.
-        public_key: SubjectPublicKeyInfo, DER.
+        public_key: SubjectPublicKeyInfo, DER; None without a key.
+        sign: signs with that key; None without one.
+        certificate: over that key, DER.
+        card: this node's identity card.
         node_type: its type in the realm.
         capabilities: what it advertises.
         listen_addr: where it can be dialled, or None.
         allowed_node_types: admitted types, or None for all.
+        require_identity: whether peers need a key.
     """
 
     node_id: str
     realm: Realm
     instance: bytes
-    public_key: bytes
+    public_key: bytes | None = None
+    sign: Signer | None = None
+    certificate: bytes | None = None
+    card: bytes | None = None
     node_type: str | None = None
     capabilities: tuple[str, ...] = ()
     listen_addr: str | None = None
     allowed_node_types: frozenset[str] | None = None
+    require_identity: bool = True
 
     def hello(self, nonce: bytes) -> Hello:
-        """This node's HELLO for one session."""
+        """This node's HELLO for one session, but for what binds it to the connection."""
         return Hello(
             node_id=self.node_id,
             listen_addr=self.listen_addr,
@@ -101,13 +125,46 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True):
             capabilities=self.capabilities or None,
             realm=self.realm,
             public_key=self.public_key,
+            certificate=self.certificate,
             nonce=nonce,
             instance=self.instance,
+            card=self.card,
         )
 
 
 Screen: TypeAlias = Callable[[Hello], Ending | None]
 """A check of one's own of the peer's HELLO; a dialling side has said nothing of itself by then."""
+
+
+class Judge(Protocol):
+    """Decides, for one session, what the handshake itself cannot know."""
+
+    def knows(self, hello: Hello) -> Ending | None:
+        """Check what a HELLO says against what is known of its id and key; nothing is proven."""
+        ...
+
+    def admits(self, hello: Hello) -> Ending | None:
+        """Apply the trust policy to a peer that has proven what its HELLO says."""
+        ...
+
+    def met(self, hello: Hello) -> Ending | None:
+        """Remember a peer that passed every check; the last word."""
+        ...
+
+
+class _Anybody:
+    def knows(self, hello: Hello) -> Ending | None:
+        return None
+
+    def admits(self, hello: Hello) -> Ending | None:
+        return None
+
+    def met(self, hello: Hello) -> Ending | None:
+        return None
+
+
+ANYBODY: Judge = _Anybody()
+"""A judge that has nothing against anybody."""
 
 
 class Refused(Exception):
@@ -125,23 +182,49 @@ class Handshake:
         role: which side this is.
         local: this node.
         nonce: 32 random bytes of this session.
-        screen: a check that comes after all others.
+        channel: the connection.
+        encode: makes the bytes of a message.
+        judge: knows ids and decides on trust.
+        screen: a check of the peer's HELLO that comes after those of what it says.
+        expected_id: whom the dialled address names, if it does.
     """
 
     def __init__(
-        self, role: Role, local: LocalNode, nonce: bytes, screen: Screen | None = None
+        self,
+        role: Role,
+        local: LocalNode,
+        nonce: bytes,
+        channel: Channel,
+        encode: Callable[[Body], bytes],
+        *,
+        judge: Judge = ANYBODY,
+        screen: Screen | None = None,
+        expected_id: str | None = None,
     ) -> None:
         self._role = role
         self._local = local
         self._nonce = nonce
+        self._channel = channel
+        self._encode = encode
+        self._judge = judge
         self._screen = screen
+        self._expected_id = expected_id
         self._state = State.START
         self._peer: Hello | None = None
+        self._verified = Verified.NONE
+        self._own: Hello | None = None
+        # Both HELLOs exactly as sent, by the side that sent them.
+        self._sent: dict[Role, bytes] = {}
 
     @property
     def state(self) -> State:
         """Where it stands."""
         return self._state
+
+    @property
+    def is_established(self) -> bool:
+        """True once every check and proof is passed."""
+        return self._state is State.ESTABLISHED
 
     @property
     def peer(self) -> Hello:
@@ -153,44 +236,141 @@ class Handshake:
     @property
     def verified(self) -> Verified:
         """How the peer's id was proven."""
-        return Verified.NONE
+        return self._verified
 
-    def open(self) -> list[Body]:
+    def open(self) -> list[bytes]:
         """Start; returns what to send at once."""
-        self._move(Input.OPENED)
-        return [self._local.hello(self._nonce)] if self._role is Role.ACCEPTOR else []
+        self._state = self._require(Input.OPENED, Input.OPENED.value)
+        if self._role is Role.DIALER:
+            return []
+        hello = self._local.hello(self._nonce)
+        if self._local.sign is not None:
+            hello = msgspec.structs.replace(hello, binding=self._channel.offer)
+        return [self._say(hello)]
 
-    def receive(self, body: Body) -> list[Body]:
+    def receive(self, body: Body, data: bytes) -> list[bytes]:
         """Take the peer's next message; returns what to send.
+
+        Args:
+            body: the message.
+            data: the WebSocket message that held it, and a HELLO alone.
 
         Raises:
             Refused: the message is not expected, or a check failed.
         """
+        answer: list[bytes] = []
+        event = Input.OTHER
         match body:
             case Hello():
-                self._move(Input.HELLO)
-                self._check(body)
-                self._peer = body
-                return [self._local.hello(self._nonce)] if self._role is Role.DIALER else []
+                event = Input.KEYED_HELLO if self._is_keyed(body) else Input.KEYLESS_HELLO
             case Auth():
-                self._move(Input.AUTH, got=body.token)
-            case _:
-                self._move(Input.OTHER, got=body.token)
-        return []
+                event = Input.AUTH
+        # Checked before the state changes: established means that nothing is left to check.
+        self._require(event, body.token)
+        if isinstance(body, Hello):
+            answer = self._take_hello(body, data)
+        elif isinstance(body, Auth):
+            self._take_proof(body)
+        self._state = self._require(event, body.token)
+        return answer
 
-    def _move(self, event: Input, *, got: str = "") -> None:
+    def confirmation(self) -> bytes:
+        """What tells the peer that it is admitted: an acceptor's first message."""
+        if self._verified is Verified.NONE:
+            return self._encode(Heartbeat())
+        return self._encode(self._prove())
+
+    def admit(self) -> Ending | None:
+        """The judge's last word, once the node's own checks are passed too."""
+        return self._judge.met(self.peer)
+
+    def _is_keyed(self, hello: Hello) -> bool:
+        return hello.public_key is not None and self._local.sign is not None
+
+    def _take_hello(self, hello: Hello, data: bytes) -> list[bytes]:
+        keyed = self._is_keyed(hello)
+        self._check(hello)
+        if keyed:
+            self._heed(self._check_binding(hello))
+        else:
+            self._heed(self._judge.admits(hello))
+        self._peer = hello
+        self._sent[self._role.other] = data
+        if self._role is Role.ACCEPTOR:
+            return []
+        own = self._local.hello(self._nonce)
+        if not keyed:
+            return [self._say(own)]
+        own = msgspec.structs.replace(own, binding=self._channel.answer(hello.binding))
+        return [self._say(own), self._encode(self._prove())]
+
+    def _say(self, own: Hello) -> bytes:
+        self._own = own
+        self._sent[self._role] = data = self._encode(own)
+        return data
+
+    def _prove(self) -> Auth:
+        sign = self._local.sign
+        if sign is None:
+            raise ValueError("a node without a key proves nothing")
+        return Auth(sign(self._role.purpose, self._covered(self._role)))
+
+    def _take_proof(self, auth: Auth) -> None:
+        hello, role = self._peer, self._role.other
+        if hello is None or hello.public_key is None:
+            raise ValueError("no proof is expected of a peer without a key")
+        if not verify(hello.public_key, role.purpose, self._covered(role), auth.proof):
+            detail = f"the proof of {hello.node_id} is not of its key and this connection"
+            self._heed(Ending.here(CloseCode.IDENTITY, detail))
+        self._heed(self._judge.admits(hello))
+        self._verified = Verified.SESSION
+
+    def _covered(self, role: Role) -> bytes:
+        dialling = self._own if self._role is Role.DIALER else self._peer
+        if dialling is None or dialling.binding is None:
+            raise ValueError("no binding before both HELLOs")
+        hellos = self._sent[Role.ACCEPTOR], self._sent[Role.DIALER]
+        return proof_content(role, self._channel.subprotocol, dialling.binding, *hellos)
+
+    def _check_binding(self, hello: Hello) -> Ending | None:
+        channel = self._channel
+        if hello.nonce is None or len(hello.nonce) != _NONCE_BYTES:
+            return Ending.here(CloseCode.IDENTITY, f"expected a nonce of {_NONCE_BYTES} bytes")
+        if self._role is Role.ACCEPTOR:
+            fits = channel.takes(hello.binding)
+        else:
+            fits = channel.answer(hello.binding) is not None
+        if fits:
+            return None
+        expected = " or ".join(channel.bindings) or "none that this connection has"
+        got = "none" if hello.binding is None else hello.binding.mode[:16]
+        detail = f"expected a proof bound to {expected} as this side sees it, got {got}"
+        if got == "proxy" and self._role is Role.DIALER:
+            detail += "; a node behind a proxy needs a certificate of a public CA for its name"
+        return Ending.here(CloseCode.IDENTITY, detail)
+
+    def _require(self, event: Input, got: str) -> State:
         following = TRANSITIONS.get((self._state, event))
         if following is None:
             state, self._state = self._state, State.REFUSED
-            what = f"{got or event.value} in state {state.value!r}"
-            raise Refused(Ending.here(CloseCode.PROTOCOL, f"unexpected {what}"))
-        self._state = following
+            detail = f"unexpected {got} in state {state.value!r}"
+            raise Refused(Ending.here(CloseCode.PROTOCOL, detail))
+        return following
 
     def _check(self, hello: Hello) -> None:
         for check in CHECKS:
             self._heed(check(self._local, hello))
+        self._heed(self._check_expected(hello))
+        self._heed(self._judge.knows(hello))
         if self._screen is not None:
             self._heed(self._screen(hello))
+
+    def _check_expected(self, hello: Hello) -> Ending | None:
+        expected = self._expected_id
+        if expected is None or hello.node_id == expected:
+            return None
+        detail = f"the address is of {expected}, but {hello.node_id} answered"
+        return Ending.here(CloseCode.IDENTITY, detail)
 
     def _heed(self, ending: Ending | None) -> None:
         if ending is not None:
@@ -231,6 +411,19 @@ def _check_node_type(local: LocalNode, hello: Hello) -> Ending | None:
     )
 
 
+def _check_key(local: LocalNode, hello: Hello) -> Ending | None:
+    if hello.public_key is None:
+        if not local.require_identity:
+            return None
+        detail = f"{hello.node_id} shows no key, and this node admits only peers that prove one"
+        return Ending.here(CloseCode.IDENTITY, detail)
+    try:
+        check_public_key(hello.public_key)
+    except CredentialError as error:
+        return Ending.here(CloseCode.IDENTITY, f"the key of {hello.node_id} is not usable: {error}")
+    return None
+
+
 def _check_id_belongs_to_key(local: LocalNode, hello: Hello) -> Ending | None:
     if not _DERIVED_ID.fullmatch(hello.node_id):
         return None
@@ -241,11 +434,13 @@ def _check_id_belongs_to_key(local: LocalNode, hello: Hello) -> Ending | None:
     )
 
 
-# In this order (design: wire.md, Handshake); the manager's check for duplicates comes last.
+# In this order (design: wire.md, Handshake); then what the judge knows of id and key, the
+# proof, the judge's trust policy, and at last the manager's check for duplicates.
 CHECKS: tuple[Callable[[LocalNode, Hello], Ending | None], ...] = (
     _check_version,
     _check_realm,
     _check_self,
     _check_node_type,
+    _check_key,
     _check_id_belongs_to_key,
 )

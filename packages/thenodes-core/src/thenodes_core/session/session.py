@@ -26,9 +26,10 @@ from thenodes_plugin_api import (
 from ..clock import Clock, timeout
 from ..errors import LinkClosed, ProtocolError
 from ..limits import Limits
+from ..node_id import fingerprint
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec, UnknownKind
-from ..protocol.handshake import Handshake, Refused, Role, State
+from ..protocol.handshake import Handshake, Refused, Role
 from ..rate import TokenBucket
 from ..transport.base import Link
 from .liveness import Liveness, Verdict
@@ -177,31 +178,37 @@ class Session:
             return self._ending_of(error)
         return None
 
-    def confirm(self) -> None:
-        """Tell the dialling side that it is admitted: the acceptor's first frame."""
-        if self.role is Role.ACCEPTOR:
-            self.control(Heartbeat())
+    def admit(self) -> Ending | None:
+        """Let the judge have the last word on the peer; None where it is admitted."""
+        return self._handshake.admit()
 
     async def _shake_hands(self) -> None:
         handshake, room = self._handshake, self._limits.handshake_bytes
-        await self._send_now(handshake.open())
-        while handshake.state is not State.ESTABLISHED:
+        await self._send_all(handshake.open())
+        while not handshake.is_established:
             data = await self._link.receive()
             room -= len(data)
             if room < 0:
                 raise ProtocolError(f"more than {self._limits.handshake_bytes} bytes of handshake")
-            for message in self.codec.decode(data):
+            messages = self.codec.decode(data)
+            for number, message in enumerate(messages):
+                if handshake.is_established:
+                    self._early = self._decode(data)[number:]
+                    break
                 if isinstance(message, UnknownKind):
                     continue
                 if isinstance(message.body, Disconnect):
                     self._told = message.body
                     continue
-                answer = handshake.receive(message.body)
-                # Before the answer is sent: what it lets the peer send may be long.
-                self._link.limit(self._limits.message_bytes)
-                await self._send_now(answer)
+                if isinstance(message.body, Hello) and len(messages) > 1:
+                    raise ProtocolError("HELLO has to be alone in its WebSocket message")
+                answer = handshake.receive(message.body, data)
+                if self.role is Role.DIALER or handshake.is_established:
+                    # Before the answer is sent: what it lets the peer send may be long.
+                    self._link.limit(self._limits.message_bytes)
+                await self._send_all(answer)
         self._info = self._describe()
-        if self.role is Role.DIALER:
+        if self.role is Role.DIALER and self.verified is Verified.NONE:
             await self._await_admission()
 
     async def _await_admission(self) -> None:
@@ -403,6 +410,8 @@ class Session:
 
     async def _write(self) -> None:
         try:
+            if self.role is Role.ACCEPTOR:
+                await self._send_all([self._handshake.confirmation()])
             while (data := await self.outbox.take()) is not None:
                 self._last_sent = self._clock.monotonic()
                 self._sending = True
@@ -440,16 +449,15 @@ class Session:
         return ending
 
     async def _say_goodbye(self, ending: Ending) -> None:
-        await self._send_now([ending.disconnect()])
+        message = Message(ending.disconnect(), sender="TheNodes", to=self._link.remote)
+        await self._send_all([self.codec.encode(message)])
         code = CloseCode(ending.code)
         await self._link.close(code, code.word)
 
-    async def _send_now(self, bodies: Sequence[Body]) -> None:
-        for body in bodies:
-            # The reference names itself and the peer's address in HELLO's envelope.
-            message = Message(body, sender="TheNodes", to=self._link.remote)
+    async def _send_all(self, messages: Sequence[bytes]) -> None:
+        for data in messages:
             self._last_sent = self._clock.monotonic()
-            await self._link.send(self.codec.encode(message))
+            await self._link.send(data)
 
     def _ending_of(self, closed: LinkClosed) -> Ending:
         word = closed.reason or _UNEXPLAINED.get(closed.code, "")
@@ -477,4 +485,6 @@ class Session:
             node_type=hello.node_type,
             capabilities=hello.capabilities or (),
             encoding=self.codec.name,
+            verified=self.verified,
+            fingerprint=None if hello.public_key is None else fingerprint(hello.public_key),
         )

@@ -28,6 +28,21 @@ class Link(Protocol):
         """The other end, `host:port`."""
         ...
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is TLS, of which this node is one end."""
+        ...
+
+    @property
+    def certificate_digest(self) -> bytes | None:
+        """SHA-256 of the certificate that the other end showed, None where it showed none."""
+        ...
+
+    @property
+    def verified_host(self) -> str | None:
+        """The name that was dialled, where CAs vouch that the other end is there."""
+        ...
+
     def limit(self, message_bytes: int) -> None:
         """Refuse messages longer than this from now on."""
         ...

@@ -104,6 +104,10 @@ class _MemoryListener:
 class MemoryLink:
     """One end of a link."""
 
+    encrypted = False
+    certificate_digest: bytes | None = None
+    verified_host: str | None = None
+
     def __init__(self, network: MemoryNetwork, remote: str) -> None:
         self.other: MemoryLink
         self.subprotocol = network.subprotocol

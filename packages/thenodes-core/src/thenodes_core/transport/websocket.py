@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import hashlib
+import ipaddress
 import logging
-import os
 import ssl
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import Connection
@@ -27,8 +28,9 @@ from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
 from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
+from .problems import dial_problem, listen_problem
 
-__all__ = ["WebSocketLink", "WebSocketTransport"]
+__all__ = ["ClientTls", "WebSocketLink", "WebSocketTransport"]
 
 _OFFERED = [Subprotocol(name) for name in SUBPROTOCOLS]
 _JSON = _OFFERED[1]
@@ -37,19 +39,34 @@ _JSON = _OFFERED[1]
 # answers to pings can bring a write buffer to this.
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
 
-_NOT_HERE = "not an address of this machine"
-
 # The library reports on a logger of its own; what operators need to know becomes
 # an event, so its records would only say it twice.
 _silent = logging.Logger("thenodes.websockets", level=logging.CRITICAL + 1)
 
 
+class ClientTls(Protocol):
+    """What `wss://` is dialled with."""
+
+    @property
+    def unverified(self) -> ssl.SSLContext:
+        """Takes any certificate: the peer proves later that it is its own."""
+        ...
+
+    @property
+    def verified(self) -> ssl.SSLContext:
+        """Takes only a certificate that a CA gave for the host that is dialled."""
+        ...
+
+
 class WebSocketLink:
     """A link over one WebSocket connection."""
 
-    def __init__(self, connection: _Watched, *, close_seconds: float) -> None:
+    def __init__(
+        self, connection: _Watched, *, close_seconds: float, verified_host: str | None = None
+    ) -> None:
         self._connection = connection
         self._close_seconds = close_seconds
+        self.verified_host = verified_host
         self._text = connection.subprotocol != _OFFERED[0]
         connection.taken_opcode = Opcode.TEXT if self._text else Opcode.BINARY
 
@@ -62,6 +79,18 @@ class WebSocketLink:
     def remote(self) -> str:
         """The other end, `host:port`."""
         return _format(self._connection.remote_address)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether it is TLS."""
+        return self._connection.transport.get_extra_info("ssl_object") is not None
+
+    @property
+    def certificate_digest(self) -> bytes | None:
+        """SHA-256 of the certificate that the other end showed."""
+        tls = self._connection.transport.get_extra_info("ssl_object")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        return None if certificate is None else hashlib.sha256(certificate).digest()
 
     @property
     def received_bytes(self) -> int:
@@ -135,6 +164,9 @@ class WebSocketTransport:
         origins: values of the Origin header that are admitted. A request with
             any other is refused, so that a web page cannot reach a node.
         offered: subprotocols to offer when dialling, the preferred one first.
+        server_tls: what connections are accepted with; without it they are not encrypted.
+        client_tls: what `wss://` is dialled with; without it, the server's certificate
+            has to be of one of the system's CAs.
     """
 
     def __init__(
@@ -143,8 +175,12 @@ class WebSocketTransport:
         *,
         origins: Sequence[str] = (),
         offered: Sequence[str] = SUBPROTOCOLS,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ClientTls | None = None,
     ) -> None:
         self._limits = limits
+        self._server_tls = server_tls
+        self._client_tls = client_tls
         self._offered = [Subprotocol(name) for name in offered]
         self._origins: list[Any] = [None, *origins]
         self._options: dict[str, Any] = {
@@ -167,10 +203,10 @@ class WebSocketTransport:
         async def handle(connection: ServerConnection) -> None:
             await accept(self._link(connection))
 
-        opening: set[_Accepted] = set()
+        opening = _Opening(self._limits, self._server_tls, report)
 
         def create(*args: Any, **kwargs: Any) -> ServerConnection:
-            return _Accepted(report, opening, self._limits.max_handshakes, *args, **kwargs)
+            return _Accepted(opening, *args, **kwargs)
 
         try:
             server = await serve(
@@ -185,7 +221,7 @@ class WebSocketTransport:
                 **self._options,
             )
         except OSError as error:
-            raise ListenError(_describe_listen(host, port, error)) from error
+            raise ListenError(listen_problem(host, port, error)) from error
         except OverflowError as error:
             raise ListenError(f"cannot listen on {host}:{port}: not a port") from error
         except UnicodeError as error:
@@ -193,33 +229,56 @@ class WebSocketTransport:
         return _WebSocketListener(server, opening)
 
     async def dial(self, address: str) -> WebSocketLink:
-        """Connect to `ws://…`, or to `wss://…` with the server verified by the system's CAs.
+        """Connect to `ws://…` or `wss://…`.
+
+        A host that is a name is asked for a certificate of a CA first. Where it has
+        none, and `client_tls` allows, it is dialled again and taken with any.
 
         Raises:
             DialError: refused, unreachable, not a node, or too slow.
         """
         try:
-            connection = await _Connect(
-                address,
-                subprotocols=self._offered,
-                proxy=None,
-                user_agent_header=None,
-                create_connection=_Dialled,
-                **self._options,
-            )
+            parts = urlsplit(address)
+            tls, host = self._client_tls, parts.hostname or ""
+            if parts.scheme != "wss":
+                return self._link(await self._connect(address))
+            if tls is not None and _is_ip(host):
+                return self._link(await self._connect(address, ssl=tls.unverified))
+            try:
+                verified = {} if tls is None else {"ssl": tls.verified}
+                connection = await self._connect(address, **verified)
+                return self._link(connection, verified_host=host)
+            except ssl.SSLCertVerificationError:
+                if tls is None:
+                    raise
+            return self._link(await self._connect(address, ssl=tls.unverified))
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
-            raise DialError(f"{address}: {_describe_dial(error)}") from error
+            raise DialError(f"{address}: {dial_problem(error)}") from error
         except ValueError as error:
             raise DialError(f"{address}: not an address that can be dialled: {error}") from error
-        return self._link(connection)
 
-    def _link(self, connection: Connection) -> WebSocketLink:
+    async def _connect(self, address: str, **tls: Any) -> ClientConnection:
+        return await _Connect(
+            address,
+            subprotocols=self._offered,
+            proxy=None,
+            user_agent_header=None,
+            create_connection=_Dialled,
+            **tls,
+            **self._options,
+        )
+
+    def _link(self, connection: Connection, *, verified_host: str | None = None) -> WebSocketLink:
         # Both factories above make connections that are watched.
-        return WebSocketLink(cast("_Watched", connection), close_seconds=self._limits.close_seconds)
+        return WebSocketLink(
+            cast("_Watched", connection),
+            close_seconds=self._limits.close_seconds,
+            verified_host=verified_host,
+        )
 
 
 class _WebSocketListener:
-    def __init__(self, server: Server, opening: set[_Accepted]) -> None:
+    def __init__(self, server: Server, opening: _Opening) -> None:
         self._server = server
         self._opening = opening
         self.host, self.port = server.sockets[0].getsockname()[:2]
@@ -228,8 +287,7 @@ class _WebSocketListener:
         self._server.close(close_connections=False)
         # The library closes in a task of its own: one turn of the loop lets it.
         await asyncio.sleep(0)
-        for connection in list(self._opening):
-            connection.transport.abort()
+        self._opening.abort()
 
 
 class _Watched(Connection):
@@ -280,36 +338,123 @@ class _Dialled(_Watched, ClientConnection):
     pass
 
 
-class _Accepted(_Watched, ServerConnection):
-    """Tells of connections that are not WebSocket, or are refused before they become a link."""
+class _Opening:
+    """The connections of a listener that are not WebSocket connections yet.
 
-    def __init__(
-        self, report: Report, opening: set[_Accepted], most: int, *args: Any, **kwargs: Any
-    ) -> None:
+    Beyond `limits.max_handshakes` of them the oldest is cut: one that is slow, most
+    likely, while a quick one gets through.
+    """
+
+    def __init__(self, limits: Limits, tls: ssl.SSLContext | None, report: Report) -> None:
+        self.limits = limits
+        self.tls = tls
+        self.report = report
+        # In the order of their arrival; with the socket's own transport, below TLS.
+        self._transports: dict[_Accepted, asyncio.Transport] = {}
+
+    def add(self, connection: _Accepted, transport: asyncio.Transport) -> None:
+        self._transports[connection] = transport
+        if len(self._transports) > self.limits.max_handshakes:
+            oldest = next(iter(self._transports))
+            most = self.limits.max_handshakes
+            self.report(_peer(self.discard(oldest)), f"{most} newer ones are being opened")
+
+    def discard(self, connection: _Accepted) -> asyncio.Transport | None:
+        return self._transports.pop(connection, None)
+
+    def abort(self) -> None:
+        for connection in list(self._transports):
+            _peer(self.discard(connection))
+
+
+def _peer(transport: asyncio.Transport | None) -> str:
+    """Cut a connection; returns who it was with."""
+    if transport is None:
+        return "unknown"
+    remote = _format(transport.get_extra_info("peername"))
+    transport.abort()
+    return remote
+
+
+class _Accepted(_Watched, ServerConnection):
+    """Ends TLS, and tells of connections that do not become a link.
+
+    TLS is begun here and not by the server, which would not know of a connection
+    before its TLS handshake is done.
+    """
+
+    def __init__(self, opening: _Opening, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._report = report
         self._opening = opening
-        self._most = most
+        self._securing: asyncio.Task[None] | None = None
+        # What TLS brings before the connection is made, as asyncio may.
+        self._early: list[bytes] | None = None
+        self._lost = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        raw = cast("asyncio.Transport", transport)
+        self._opening.add(self, raw)
+        if self._opening.tls is None:
+            super().connection_made(raw)
+        else:
+            self._early = []
+            self._securing = self.loop.create_task(self._secure(raw, self._opening.tls))
+
+    async def _secure(self, raw: asyncio.Transport, context: ssl.SSLContext) -> None:
+        limits = self._opening.limits
+        try:
+            transport = await self.loop.start_tls(
+                raw,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=limits.handshake_seconds,
+                ssl_shutdown_timeout=limits.close_seconds,
+            )
+        except OSError as error:
+            self._opening.discard(self)
+            raw.abort()
+            self._opening.report(_format(raw.get_extra_info("peername")), dial_problem(error))
+            return
+        early, self._early = self._early or [], None
+        if transport is None or self._lost:
+            self._opening.discard(self)
+            return
+        super().connection_made(transport)
+        for data in early:
+            self.data_received(data)
+
+    def data_received(self, data: bytes) -> None:
+        if self._early is None:
+            super().data_received(data)
+        else:
+            self._early.append(data)
+
+    def eof_received(self) -> None:
+        if self._early is None:
+            super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._early is None:
+            super().connection_lost(exc)
+        self._lost = True
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        if len(self._opening) >= self._most:
-            self._report(_format(self.remote_address), f"{self._most} others are being opened")
-            raise ConnectionAbortedError
-        self._opening.add(self)
+        report = self._opening.report
         try:
             await super().handshake(*args, **kwargs)
         except asyncio.CancelledError:
             # How the library's time limit arrives.
-            self._report(_format(self.remote_address), "no complete request in time")
+            report(_format(self.remote_address), "no complete request in time")
             raise
         except Exception as error:
             # Re-raised: the library ends the connection.
-            self._report(_format(self.remote_address), _describe_dial(error))
+            report(_format(self.remote_address), dial_problem(error))
             raise
         finally:
             self._opening.discard(self)
         if self.protocol.handshake_exc is not None:
-            self._report(_format(self.remote_address), _describe_dial(self.protocol.handshake_exc))
+            report(_format(self.remote_address), dial_problem(self.protocol.handshake_exc))
 
 
 def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
@@ -319,6 +464,14 @@ def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Sub
         if name in offered:
             return name
     raise NegotiationError(f"subprotocol {offered[0]!r} is not served: {', '.join(_OFFERED)}")
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _closed(error: ConnectionClosed) -> LinkClosed:
@@ -334,32 +487,3 @@ def _format(address: Any) -> str:
     if not isinstance(address, tuple) or len(address) < 2:
         return "unknown"
     return host_port(str(address[0]), address[1])
-
-
-def _describe_listen(host: str, port: int, error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            why = "the port is taken by another program; choose another with --port"
-        case errno.EACCES:
-            why = "not permitted; ports below 1024 need privileges"
-        case errno.EADDRNOTAVAIL:
-            why = _NOT_HERE
-        case None if "could not bind" in str(error):
-            # What newer versions of asyncio make of it.
-            why = _NOT_HERE
-        case _:
-            why = error.strerror or str(error)
-    return f"cannot listen on {host}:{port}: {why}"
-
-
-def _describe_dial(error: BaseException) -> str:
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case ssl.SSLCertVerificationError():
-            return f"TLS certificate refused: {error.verify_message}"
-        case OSError() if error.errno is not None and error.errno > 0:
-            return os.strerror(error.errno).lower()
-        case _:
-            cause = error.__cause__
-            return str(error) + (f": {cause}" if cause is not None else "")
