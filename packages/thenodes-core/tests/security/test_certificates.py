@@ -195,6 +195,20 @@ def test_an_id_that_is_no_dns_name_is_stood_in_for(node_id: str, name: str) -> N
     assert made.endswith(".mueller-home.thenodes")
 
 
+def test_a_name_of_too_many_labels_is_shortened_by_the_id_first() -> None:
+    labels = ".".join(["x" * 63] * 2)
+    code = ".".join(["c" * 63] * 3)
+
+    assert dns_name(labels, Realm("r", "c" * 63)).startswith("x")
+    id_only = dns_name(labels, Realm("r", f"{'c' * 63}.{'c' * 63}"))
+    neither = dns_name(labels, Realm("r", code))
+    assert id_only.startswith("id-")
+    assert id_only.endswith(f".{'c' * 63}.thenodes")
+    assert neither.startswith("id-")
+    assert ".realm-" in neither
+    assert max(len(id_only), len(neither)) <= 253
+
+
 @given(
     st.text("abcXYZ019._-", min_size=1, max_size=128),
     st.text("abc019-", max_size=200) | st.text(max_size=20),
