@@ -197,7 +197,7 @@ def test_an_id_that_is_no_dns_name_is_stood_in_for(node_id: str, name: str) -> N
 
 def test_a_name_of_too_many_labels_is_shortened_by_the_id_first() -> None:
     labels = ".".join(["x" * 63] * 2)
-    code = ".".join(["c" * 63] * 3)
+    code = ".".join(["c" * 63] * 4)
 
     assert dns_name(labels, Realm("r", "c" * 63)).startswith("x")
     id_only = dns_name(labels, Realm("r", f"{'c' * 63}.{'c' * 63}"))
