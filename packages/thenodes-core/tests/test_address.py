@@ -86,9 +86,25 @@ def test_what_is_not_an_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
-def test_an_address_with_a_node_id_is_refused_rather_than_dialled_without_it() -> None:
-    with pytest.raises(ValueError, match="node id"):
-        parse_address("wss://node.example:1#abc")
+@pytest.mark.parametrize("bare", ["node.example:1", "ws://node.example:1", "wss://[::1]:1/a?b=c"])
+def test_an_address_may_say_who_has_to_answer_there(bare: str) -> None:
+    address = parse_address(f"{bare}#a-node.id_1")
+
+    assert address.node_id == "a-node.id_1"
+    assert (address.text, str(address)) == (f"{bare}#a-node.id_1",) * 2
+    assert (address.url, address.port) == (parse_address(bare).url, 1)
+
+
+def test_an_address_without_a_node_id_may_be_of_anybody() -> None:
+    assert parse_address("node.example:1").node_id is None
+
+
+@pytest.mark.parametrize("node_id", ["", "a b", "a/b", "a#b", "#a", "a%41", "ü", "x" * 129])
+def test_an_address_whose_node_id_is_none_is_refused_rather_than_dialled_without_it(
+    node_id: str,
+) -> None:
+    with pytest.raises(ValueError, match=r"node id after #|not an address"):
+        parse_address(f"wss://node.example:1#{node_id}")
 
 
 @given(st.text(max_size=60))

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from thenodes_core.config import (
     Config,
     EncryptionTable,
     RealmTable,
+    TransportTable,
+    TrustPolicyTable,
     is_loopback,
     load_config,
     make_config,
+    uses_tls,
     validate,
 )
 from thenodes_core.errors import ConfigError
@@ -151,34 +155,20 @@ def test_a_plugins_table_that_is_none_is_told_with_its_name(write: Write, text: 
     assert "plugin.my" in problem(write(text))
 
 
-NO_TRUST = 'cannot be kept: trust policies are not built yet; leave it out, or mode = "open"'
+NO_CRL = "cannot be kept: revocation lists are not enforced; leave it out, and use trust revoke"
 NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
-NO_TLS = "TLS is not built yet; set it to false, and listen on 127.0.0.1"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "way_out"),
     [
-        ("encryption.enabled", "true", NO_TLS),
         (
             "encryption.backend",
             '"noise"',
             'is not offered here: Noise has no successor; use "tls"',
         ),
-        ("encryption.mtls", "true", "cannot be kept: TLS is not built yet; leave it out"),
-        ("encryption.accept_self_signed", "false", NO_TRUST),
-        ("encryption.trust_policy.mode", '"allowlist"', NO_TRUST),
-        ("encryption.trust_policy.mode", '"observe"', NO_TRUST),
-        ("encryption.trust_policy.mode", '"tofu"', NO_TRUST),
-        ("encryption.trust_policy.mode", '"hybrid"', NO_TRUST),
-        ("encryption.trust_policy.accept_self_signed", "false", NO_TRUST),
-        ("encryption.trust_policy.store_new_certs", '"observed"', NO_TRUST),
-        ("encryption.trust_policy.reject_expired", "true", NO_TRUST),
-        ("encryption.trust_policy.reject_before_valid", "true", NO_TRUST),
-        ("encryption.trust_policy.enforce_ca_chain", "true", NO_TRUST),
-        ("encryption.trust_policy.pin_subjects", '["~CN=a"]', NO_TRUST),
-        ("encryption.trust_policy.pin_fingerprints", '["ab"]', NO_TRUST),
-        ("encryption.trust_policy.realm_subject_binding", "true", NO_TRUST),
+        ("encryption.paths.trusted_crl_dir", '"/crl"', NO_CRL),
+        ("encryption.paths.issuer_crl_dir", '"/crl"', NO_CRL),
         ("network.relay.enabled", "true", NO_RELAY),
         ("network.relay.store_forward", "true", NO_RELAY),
         ("network.relay.selection", '"rendezvous"', NO_RELAY),
@@ -197,27 +187,156 @@ def test_no_encryption_at_all_is_a_backend_too() -> None:
 
 
 def test_a_problem_without_an_origin_is_told_with_its_key_alone() -> None:
-    with pytest.raises(ConfigError, match=r"^encryption\.enabled: true TLS is not built"):
-        validate(Config(encryption=EncryptionTable(enabled=True)))
+    with pytest.raises(ConfigError, match=r'^encryption\.backend: "noise" is not offered'):
+        validate(Config(encryption=EncryptionTable(backend="noise")))
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+@pytest.mark.parametrize("mode", ["open", "allowlist", "observe", "tofu", "hybrid", "ca"])
+def test_every_mode_of_trust_is_offered(mode: str) -> None:
+    config = make_config({"encryption": {"trust_policy": {"mode": mode}}}).config
+
+    validate(config)
+    assert config.encryption.trust_policy.mode == mode
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("accept_self_signed", "false"),
+        ("accept_self_signed", "true"),
+        ("require_identity", "false"),
+        ("store_new_certs", '"observed"'),
+        ("reject_expired", "true"),
+        ("reject_before_valid", "true"),
+        ("enforce_ca_chain", "true"),
+        ("pin_subjects", '["~CN=a"]'),
+        ("pin_fingerprints", f'["{"0123456789abcdef" * 4}"]'),
+        ("realm_subject_binding", "true"),
+    ],
+)
+def test_every_setting_of_trust_is_offered(write: Write, key: str, value: str) -> None:
+    validate(load_config(write(f"encryption.trust_policy.{key} = {value}\n")).config)
+
+
+def test_the_references_older_key_of_trust_is_taken() -> None:
+    validate(Config(encryption=EncryptionTable(accept_self_signed=False)))
+
+
+@pytest.mark.parametrize("pin", ["", "ab", "AB" * 32, "g" * 64, "a" * 65, "a" * 63, "ab:" * 32])
+def test_a_pin_that_no_key_has_is_refused(pin: str) -> None:
+    table = TrustPolicyTable(pin_fingerprints=("a" * 64, pin))
+
+    with pytest.raises(ConfigError, match="expected 64 hexadecimal digits in lower case") as caught:
+        validate(Config(encryption=EncryptionTable(trust_policy=table)))
+    assert str(caught.value).startswith("encryption.trust_policy.pin_fingerprints: ")
+    assert repr(pin) in str(caught.value)
+
+
+LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
+BEYOND = ["0.0.0.0", "::", "192.168.0.2", "example.org", ""]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_a_loopback_host_needs_nothing_more(host: str) -> None:
     assert is_loopback(host)
     validate(Config(host=host))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "example.org", ""])
-def test_listening_beyond_loopback_needs_allow_plaintext(host: str) -> None:
+@pytest.mark.parametrize("host", LOOPBACK)
+def test_on_loopback_there_is_no_tls_by_itself(host: str) -> None:
+    assert not uses_tls(Config(host=host))
+
+
+@pytest.mark.parametrize("host", BEYOND)
+def test_listening_beyond_loopback_turns_tls_on(host: str) -> None:
+    config = Config(host=host)
+
+    validate(config)
+    assert uses_tls(config)
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, *BEYOND])
+def test_tls_that_is_asked_for_is_on(host: str) -> None:
+    config = Config(host=host, encryption=EncryptionTable(enabled=True))
+
+    validate(config)
+    assert uses_tls(config)
+
+
+@pytest.mark.parametrize("off", [EncryptionTable(enabled=False), EncryptionTable(backend="none")])
+@pytest.mark.parametrize("host", BEYOND)
+def test_listening_beyond_loopback_without_tls_needs_allow_plaintext(
+    host: str, off: EncryptionTable
+) -> None:
     with pytest.raises(ConfigError, match=r"^host: .*allow_plaintext"):
-        validate(Config(host=host))
+        validate(Config(host=host, encryption=off))
 
 
-def test_allow_plaintext_lets_a_node_listen_beyond_loopback() -> None:
-    validate(Config(host="0.0.0.0", encryption=EncryptionTable(allow_plaintext=True)))
+@pytest.mark.parametrize("off", [EncryptionTable(enabled=False), EncryptionTable(backend="none")])
+def test_allow_plaintext_lets_a_node_listen_beyond_loopback_without_tls(
+    off: EncryptionTable,
+) -> None:
+    config = Config(host="0.0.0.0", encryption=structs.replace(off, allow_plaintext=True))
+
+    validate(config)
+    assert not uses_tls(config)
 
 
-@pytest.mark.parametrize("address", ["", "example.org", "http://a:1", "a:0", "a:99999", "a b:1"])
+def test_allow_plaintext_alone_turns_no_tls_off() -> None:
+    assert uses_tls(Config(host="0.0.0.0", encryption=EncryptionTable(allow_plaintext=True)))
+
+
+def test_no_backend_contradicts_encryption() -> None:
+    with pytest.raises(ConfigError, match=r'^encryption\.backend: "none" contradicts'):
+        validate(Config(encryption=EncryptionTable(enabled=True, backend="none")))
+
+
+@pytest.mark.parametrize("enabled", [None, False])
+def test_client_certificates_need_tls(enabled: bool | None) -> None:
+    with pytest.raises(ConfigError, match=r"^encryption\.mtls: true needs TLS"):
+        validate(Config(encryption=EncryptionTable(mtls=True, enabled=enabled)))
+
+
+def test_client_certificates_are_offered_with_tls() -> None:
+    validate(Config(encryption=EncryptionTable(mtls=True, enabled=True)))
+    validate(Config(host="0.0.0.0", encryption=EncryptionTable(mtls=True)))
+
+
+HOSTS = TransportTable(public_hosts=("node.example.org", "n2.example.org"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(host="0.0.0.0", transport=HOSTS),
+        Config(encryption=EncryptionTable(enabled=True), transport=HOSTS),
+    ],
+    ids=["by itself", "asked for"],
+)
+def test_public_hosts_and_tls_of_the_nodes_own_exclude_each_other(config: Config) -> None:
+    with pytest.raises(ConfigError, match=r"^transport\.public_hosts: a proxy ends TLS"):
+        validate(config)
+
+
+def test_a_node_behind_a_proxy_names_its_public_hosts() -> None:
+    validate(Config(transport=HOSTS))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Node.example.org", "https://a", "a:443", "a/b", "-a", "ü.de", "a" * 254]
+)
+def test_a_public_host_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^transport\.public_hosts: expected names of hosts"):
+        validate(Config(transport=TransportTable(public_hosts=("a.example", name))))
+
+
+def test_a_bootstrap_address_may_name_the_node_that_is_there() -> None:
+    validate(Config(bootstrap_nodes=("a:1#somebody", "wss://b.example#somebody-else")))
+
+
+@pytest.mark.parametrize(
+    "address", ["", "example.org", "http://a:1", "a:0", "a:99999", "a b:1", "a:1#", "a:1#x y"]
+)
 def test_a_bootstrap_address_that_cannot_be_dialled_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match=r"^bootstrap_nodes: "):
         validate(Config(bootstrap_nodes=(address,)))

@@ -1,4 +1,4 @@
-"""The tables, their keys and defaults: the reference's file is accepted whole."""
+"""The tables, their keys and defaults: the reference's file is accepted, but for its CRLs."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ DEFAULTS: Mapping[str, object] = {
     "node.allow_ephemeral": True,
     "node.node_type": "daemon",
     "realm_access.allowed_node_types": None,
-    "encryption.enabled": False,
+    "encryption.enabled": None,
     "encryption.backend": "tls",
     "encryption.mtls": False,
-    "encryption.accept_self_signed": True,
+    "encryption.accept_self_signed": None,
     "encryption.allow_plaintext": False,
     "encryption.paths.own_certificate": None,
     "encryption.paths.own_private_key": None,
@@ -140,7 +140,8 @@ DEFAULTS: Mapping[str, object] = {
     "encryption.noise.hash": None,
     "encryption.noise.static_key_path": None,
     "encryption.trust_policy.mode": "open",
-    "encryption.trust_policy.accept_self_signed": True,
+    "encryption.trust_policy.require_identity": True,
+    "encryption.trust_policy.accept_self_signed": None,
     "encryption.trust_policy.store_new_certs": "none",
     "encryption.trust_policy.reject_expired": False,
     "encryption.trust_policy.reject_before_valid": False,
@@ -151,6 +152,7 @@ DEFAULTS: Mapping[str, object] = {
     "encryption.trust_policy.realm_subject_binding": False,
     "encryption.trust_policy.paths.observed_dir": None,
     "transport.origins": (),
+    "transport.public_hosts": (),
     "discovery.enabled": True,
     "discovery.request_interval_secs": 90,
     "discovery.request_want": 16,
@@ -169,7 +171,7 @@ DEFAULTS: Mapping[str, object] = {
     "logging.json_rotate": 3,
     "logging.disable_console": False,
     "limits.max_sessions": 4096,
-    "limits.max_handshakes": 256,
+    "limits.max_handshakes": 512,
     "limits.handshake_bytes": 16_384,
     "limits.handshake_seconds": 10.0,
     "limits.admission_seconds": 2.0,
@@ -215,9 +217,20 @@ def problem(key: str, value: object) -> str:
 def test_a_file_with_every_key_of_the_reference_is_accepted(write: Write) -> None:
     settings = load_config(write(REFERENCE_FILE))
 
+    assert settings.given == {key for key, _ in keys_and_values(tomllib.loads(REFERENCE_FILE))}
+
+
+def test_of_the_references_file_only_the_revocation_lists_cannot_be_kept(write: Write) -> None:
+    lines = REFERENCE_FILE.splitlines(keepends=True)
+    settings = load_config(write("".join(line for line in lines if "_crl_dir" not in line)))
+
     validate(settings.config, settings.origins)
 
-    assert settings.given == {key for key, _ in keys_and_values(tomllib.loads(REFERENCE_FILE))}
+    for line in lines:
+        if "_crl_dir" in line:
+            settings = load_config(write(f"[encryption.paths]\n{line}"))
+            with pytest.raises(ConfigError, match="revocation lists are not enforced"):
+                validate(settings.config, settings.origins)
 
 
 def test_only_these_keys_are_not_the_references() -> None:
@@ -228,7 +241,9 @@ def test_only_these_keys_are_not_the_references() -> None:
     assert {key for key in ours if not key.startswith("limits.")} == {
         "host",
         "encryption.allow_plaintext",
+        "encryption.trust_policy.require_identity",
         "transport.origins",
+        "transport.public_hosts",
         "plugins.directory",
         "plugins.paths",
         "plugins.installed",

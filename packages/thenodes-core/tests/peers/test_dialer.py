@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from thenodes_core.address import parse_address
+from thenodes_core.address import Address, parse_address
 from thenodes_core.clock import ManualClock, settle
 from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
@@ -46,7 +46,7 @@ def session(code: CloseCode, *, retry_after: float | None = None) -> Served:
 class Bench:
     """A dialer whose surroundings are in the test's hands."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = ADDRESS) -> None:
         self.clock = ManualClock()
         self.network = MemoryNetwork(clock=self.clock)
         self.counters = Counters()
@@ -54,11 +54,12 @@ class Bench:
         self.events: list[Event] = []
         self.outcomes: list[tuple[float, Served]] = []
         self.dialled_at: list[float] = []
+        self.serves: list[tuple[Address, str | None]] = []
         self.waits_for: list[str] = []
         self.gone = asyncio.Event()
         self.dispatcher = Dispatcher(self.counters)
         self.dialer = Dialer(
-            parse_address(ADDRESS),
+            parse_address(address),
             self,
             self._serve,
             self._wait_gone,
@@ -78,9 +79,16 @@ class Bench:
         return await self.network.dial(address)
 
     async def _serve(
-        self, link: Link, role: Role, established: Callable[[PeerInfo], None]
+        self,
+        link: Link,
+        role: Role,
+        established: Callable[[PeerInfo], None],
+        *,
+        dialled: Address,
+        expected_id: str | None,
     ) -> Served:
         assert role is Role.DIALER
+        self.serves.append((dialled, expected_id))
         seconds, served = self.outcomes.pop(0)
         if served.peer is not None:
             established(served.peer)
@@ -117,14 +125,19 @@ class Bench:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    bench = Bench()
+async def tidy() -> AsyncIterator[None]:
+    """Ends the test's tasks."""
     before = asyncio.all_tasks()
-    yield bench
+    yield
     left_over = asyncio.all_tasks() - before - {asyncio.current_task()}
     for task in left_over:
         task.cancel()
     await asyncio.gather(*left_over, return_exceptions=True)
+
+
+@pytest.fixture
+async def bench(tidy: None) -> Bench:
+    return Bench()
 
 
 async def test_an_address_where_nobody_answers_is_dialled_again_and_again(bench: Bench) -> None:
@@ -384,3 +397,54 @@ async def test_a_peer_is_believed_that_it_is_away_for_an_hour_at_most(bench: Ben
     await bench.clock.advance(1.0)
 
     assert (early, bench.waits) == (1, [3600.0])
+
+
+@pytest.mark.parametrize("node_id", [None, "b"])
+async def test_whoever_serves_is_told_what_was_dialled_and_who_has_to_answer(
+    tidy: None, node_id: str | None
+) -> None:
+    address = ADDRESS if node_id is None else f"{ADDRESS}#{node_id}"
+    bench = Bench(address)
+    await bench.peer_is_up()
+    bench.outcomes = [(1e9, session(CloseCode.NORMAL))]
+
+    await bench.start()
+
+    assert bench.serves == [(parse_address(address), node_id)]
+
+
+async def test_a_dialer_that_is_woken_dials_at_once_and_soon_again(bench: Bench) -> None:
+    await bench.start()
+    await bench.clock.advance(7.5)
+
+    bench.dialer.wake()
+    await bench.clock.advance(BASE_SECONDS)
+
+    assert bench.waits == [1.0, 2.0, 4.0, 0.5, BASE_SECONDS]
+
+
+async def test_a_wait_that_a_peer_asked_for_ends_when_the_dialer_is_woken(bench: Bench) -> None:
+    await bench.peer_is_up()
+    bench.outcomes = [
+        (0.0, ended(CloseCode.IDENTITY, retry_after=3600.0)),
+        (1e9, session(CloseCode.NORMAL)),
+    ]
+    await bench.start()
+
+    bench.dialer.wake()
+    await settle()
+
+    assert (len(bench.dialled_at), bench.dialer.attempt.state) == (2, "connected")
+
+
+async def test_to_be_woken_while_connected_changes_nothing(bench: Bench) -> None:
+    await bench.peer_is_up()
+    bench.outcomes = [(60.0, session(CloseCode.NORMAL)), (1e9, session(CloseCode.NORMAL))]
+    await bench.start()
+
+    bench.dialer.wake()
+    await bench.clock.advance(60.0)
+    early = len(bench.dialled_at)
+    await bench.clock.advance(BASE_SECONDS)
+
+    assert (early, bench.waits) == (1, [60.0 + BASE_SECONDS])

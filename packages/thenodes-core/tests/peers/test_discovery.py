@@ -8,7 +8,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from thenodes_core import Config, DiscoveryTable, ManualClock, MemoryNetwork, Node
+from thenodes_core import (
+    Config,
+    DiscoveryTable,
+    EncryptionTable,
+    ManualClock,
+    MemoryNetwork,
+    Node,
+    TrustPolicyTable,
+)
 from thenodes_core.address import Scope
 from thenodes_core.clock import settle
 from thenodes_core.limits import Limits
@@ -28,6 +36,9 @@ from thenodes_plugin_api import (
 )
 
 CODEC = BinaryCodec(Limits())
+
+# The strangers of these tests have no keys.
+KEYLESS_TOO = EncryptionTable(trust_policy=TrustPolicyTable(require_identity=False))
 
 
 class Stranger:
@@ -62,7 +73,7 @@ class Town:
 
     async def node(self, *bootstrap: str, want: int = 16, enabled: bool = True) -> Node:
         table = DiscoveryTable(request_want=want, enabled=enabled)
-        config = Config(port=0, bootstrap_nodes=bootstrap, discovery=table)
+        config = Config(port=0, bootstrap_nodes=bootstrap, discovery=table, encryption=KEYLESS_TOO)
         node = Node(config, transport=self.network, clock=self.clock)
         return await self.stack.enter_async_context(node)
 

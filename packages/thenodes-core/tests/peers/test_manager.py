@@ -672,39 +672,68 @@ async def test_a_connected_peer_that_restarts_is_admitted_to_a_full_node(
     assert (former.peers, len(returned.peers), len(hub.peers)) == ([], 1, 1)
 
 
-async def test_one_handshake_too_many_is_told_when_to_come_back(
+async def test_of_more_handshakes_than_allowed_the_oldest_is_cut(
     make_side: MakeSide, network: MemoryNetwork
 ) -> None:
     hub = make_side("hub", limits=TWO_HANDSHAKES)
     await hub.listen()
-    silent = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(2)]
+    silent = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(3)]
+    await settle()
+    hellos = [await link.receive() for link in silent]
+
+    with pytest.raises(LinkClosed) as caught:
+        await silent[0].receive()
+
+    assert (caught.value.code, caught.value.by_peer) == (1006, True)
+    assert len(hellos) == 3
+    assert hub.open_sessions == 2
+    assert hub.counters.get("sessions_refused", reason="crowded_out") == 1
+
+
+async def test_a_peer_gets_in_past_many_that_never_say_who_they_are(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub = make_side("hub", limits=TWO_HANDSHAKES)
+    await hub.listen()
+    for _ in range(100):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
     await settle()
 
-    served = await (await make_side("a").dial(hub))
+    await make_side("a").dial(hub)
+    await settle()
 
-    assert (served.ending.code, served.ending.by_peer) == (CloseCode.OVERLOADED, True)
-    assert served.ending.detail == "2 handshakes are going on"
-    assert served.ending.retry_after == 10.0
-    assert len(silent) == hub.open_sessions == 2
+    assert [peer.node_id for peer in hub.manager.all()] == ["a"]
 
 
-async def test_with_twice_as_many_handshakes_as_allowed_the_next_is_cut(
+async def test_handshakes_with_peers_that_never_read_are_no_more_than_allowed(
     make_side: MakeSide, clock: ManualClock
 ) -> None:
-    # Nobody reads, so that those that are told that it is too many are told it for a while.
     network = MemoryNetwork(clock=clock, queue_messages=0)
     hub = make_side("hub", limits=TWO_HANDSHAKES, on=network)
     await hub.listen()
-    waiting = [await network.dial(f"ws://127.0.0.1:{hub.port}") for _ in range(4)]
+
+    for _ in range(50):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
+        await settle()
+
+    assert hub.open_sessions == 2
+    assert hub.counters.get("sessions_refused", reason="crowded_out") == 48
+
+
+async def test_an_admitted_peer_is_never_cut_for_the_handshakes_of_others(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub, peer = make_side("hub", limits=TWO_HANDSHAKES), make_side("a")
+    await hub.listen()
+    await peer.dial(hub)
     await settle()
-    assert hub.open_sessions == 4
 
-    link = await network.dial(f"ws://127.0.0.1:{hub.port}")
+    for _ in range(10):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
+    await settle()
 
-    with pytest.raises(LinkClosed) as caught:
-        await link.receive()
-    assert (caught.value.code, len(waiting), hub.open_sessions) == (1006, 4, 4)
-    assert hub.counters.get("sessions_refused", reason="overloaded") == 1
+    assert [peer.node_id for peer in hub.manager.all()] == ["a"]
+    assert hub.open_sessions == 3
 
 
 async def test_handshakes_that_take_too_long_make_room_for_others(

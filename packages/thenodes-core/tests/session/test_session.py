@@ -949,6 +949,20 @@ async def test_a_session_ended_before_it_runs_says_why(bench: Bench) -> None:
     bench.run(session, bench.received)
 
     bodies, end = await bench.told(peer)
+    assert bodies == [Heartbeat(), Disconnect(Reason.OVERLOAD, "full")]
+    assert end.code == CloseCode.OVERLOADED
+
+
+async def test_an_established_session_that_is_refused_is_never_told_that_it_is_admitted(
+    bench: Bench,
+) -> None:
+    session, establishing, peer = await bench.accepting()
+    await peer.send(bench.encode(DIALER.hello(bytes(32))))
+    assert await establishing is None
+
+    await session.refuse(Ending.here(CloseCode.OVERLOADED, "full"))
+
+    bodies, end = await bench.told(peer)
     assert bodies == [Disconnect(Reason.OVERLOAD, "full")]
     assert end.code == CloseCode.OVERLOADED
 
@@ -1048,7 +1062,7 @@ async def test_heartbeats_in_one_message_get_one_answer(bench: Bench) -> None:
     bodies, _ = await bench.told(peer)
     await running
 
-    assert [type(body) for body in bodies] == [Heartbeat, Heartbeat, Disconnect]
+    assert [type(body) for body in bodies] == [Heartbeat, Disconnect]
 
 
 async def test_garbage_during_the_end_does_not_change_why_it_ends(bench: Bench) -> None:

@@ -938,13 +938,49 @@ async def test_a_peer_that_pings_and_never_reads_the_answers_is_cut(start: Serve
     writer.close()
 
 
-async def test_more_connections_than_may_be_opened_at_once_are_cut(start: Servers) -> None:
+async def test_of_more_connections_than_may_be_opened_at_once_the_oldest_is_cut(
+    start: Servers,
+) -> None:
     server = await start(limits=Limits(max_handshakes=2))
     idle = [await asyncio.open_connection("127.0.0.1", server.listener.port) for _ in range(3)]
+    oldest_writer = idle[0][1]
 
-    _, problem = await server.reports.get()
+    remote, problem = await server.reports.get()
 
-    assert problem == "2 others are being opened"
-    assert await idle[2][0].read() == b""
+    assert problem == "2 newer ones are being opened"
+    assert remote.endswith(f":{oldest_writer.get_extra_info('sockname')[1]}")
+    with contextlib.suppress(ConnectionError):
+        assert await idle[0][0].read() == b""
+    assert not any(reader.at_eof() for reader, _ in idle[1:])
     for _, writer in idle:
-        writer.close()
+        await hang_up(writer)
+
+
+async def test_who_asks_at_once_gets_in_past_many_who_never_do(start: Servers) -> None:
+    server = await start(limits=Limits(max_handshakes=2))
+    idle = [await asyncio.open_connection("127.0.0.1", server.listener.port) for _ in range(20)]
+
+    near = await WebSocketTransport(LIMITS).dial(server.url)
+    far = await server.links.get()
+    await near.send(b"hello")
+
+    assert await far.receive() == b"hello"
+    assert server.reports.qsize() >= 18
+    near.abort()
+    for _, writer in idle:
+        await hang_up(writer)
+
+
+async def test_connections_that_are_open_are_no_longer_counted_as_being_opened(
+    start: Servers,
+) -> None:
+    server = await start(limits=Limits(max_handshakes=2))
+
+    links = [await WebSocketTransport(LIMITS).dial(server.url) for _ in range(5)]
+    for _ in links:
+        await server.links.get()
+
+    assert server.reports.empty()
+    for link in links:
+        await link.send(b"still here")
+        link.abort()
