@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bare, connections, crowd, nodes, startup
+from . import bare, connections, crowd, handshakes, nodes, startup
 from .result import Far, Row
 
 BINARY, JSON = "thenodes.v1.bin", "thenodes.v1.json"
@@ -21,17 +21,19 @@ KINDS = ("bare", BINARY, JSON)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=(*MEASURES, "far", "hold"), metavar=" | ".join(MEASURES))
+    parser.add_argument("what", choices=(*MEASURES, *FAR), metavar=" | ".join(MEASURES))
     parser.add_argument("kind", nargs="?", help=argparse.SUPPRESS)
     parser.add_argument("--runs", type=int, default=5, help="alternating runs; default 5")
-    parser.add_argument("--messages", type=int, help="per run; default 100000, or 3000 round trips")
+    parser.add_argument(
+        "--messages", type=int, help="per run; default 100000, 3000 round trips, 300 handshakes"
+    )
     parser.add_argument("--sessions", type=int, help="default 2000, in a crowd 500")
     parser.add_argument("--frozen", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--garbage", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--seconds", type=float, default=60, help="of a crowd; default 60")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = parser.parse_args()
-    if options.what in ("far", "hold"):
+    if options.what in FAR and options.kind:
         asyncio.run(far_process(options.what, options.kind))
         return
     rows = MEASURES[options.what](options)
@@ -42,7 +44,9 @@ def main() -> None:
 
 
 async def far_process(role: str, kind: str) -> None:
-    if kind == "crowd":
+    if role == "handshakes":
+        await handshakes.listen(kind)
+    elif kind == "crowd":
         await crowd.listen()
     elif role == "hold":
         await connections.hold(kind)
@@ -74,12 +78,20 @@ def measure_crowd(options: argparse.Namespace) -> list[Row]:
     return crowd.measure(sessions, options.frozen, options.garbage, options.seconds)
 
 
+def measure_handshakes(options: argparse.Namespace) -> list[Row]:
+    return handshakes.measure(options.messages or 300, options.runs)
+
+
+FAR = ("far", "hold", "handshakes")
+"""What a far process can be."""
+
 MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "throughput": measure_throughput,
     "latency": measure_latency,
     "connections": measure_connections,
     "startup": measure_startup,
     "crowd": measure_crowd,
+    "handshakes": measure_handshakes,
 }
 
 

@@ -110,6 +110,11 @@ class Credentials:
         return cls(state_dir, table, identity, own_id, realm, authorities, clock)
 
     @property
+    def certificate_path(self) -> Path:
+        """The file of the certificate."""
+        return self._path
+
+    @property
     def problem(self) -> str:
         """What was wrong with the files, for people; empty where nothing was."""
         return self._sealing.problem

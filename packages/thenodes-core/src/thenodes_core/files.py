@@ -1,11 +1,15 @@
-"""Files that only their owner may read, replaced whole or not at all."""
+"""Files that only their owner may read, replaced whole or not at all; damaged ones are kept."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-__all__ = ["write_private"]
+from .errors import StateDirError
+
+__all__ = ["set_aside", "write_private"]
+
+_SET_ASIDE = 100
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -26,3 +30,22 @@ def write_private(path: Path, content: bytes) -> None:
     except OSError:
         staged.unlink(missing_ok=True)
         raise
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to `<name>.damaged-<n>`; returns its new path.
+
+    Of more than 99, the last is replaced.
+
+    Raises:
+        StateDirError: it cannot be renamed.
+    """
+    for number in range(1, _SET_ASIDE):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if not aside.exists():
+            break
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        text = f"{path}: damaged, and cannot be set aside: {error.strerror}"
+        raise StateDirError(text) from error

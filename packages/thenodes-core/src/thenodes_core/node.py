@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self
 
 from msgspec import structs
 
@@ -19,7 +17,6 @@ from thenodes_plugin_api import (
     ConfigDefaults,
     EventSink,
     Level,
-    NetworkEvent,
     Payload,
     PeerInfo,
     PeerRecord,
@@ -29,44 +26,45 @@ from thenodes_plugin_api import (
 )
 
 from ._version import __version__
-from .address import Address, host_port, parse_address
 from .clock import Clock, SystemClock
-from .config import Config, Settings, expand, given_keys, validate, with_defaults
+from .config import (
+    Config,
+    Settings,
+    TrustPolicyTable,
+    expand,
+    given_keys,
+    uses_tls,
+    validate,
+    with_defaults,
+)
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
 from .control.socket import CONTROL_SOCKET, ControlSocket
-from .control.status import DialStatus, NodeStatus, PluginLine
+from .control.status import NodeStatus, PluginLine
+from .control.trust import add_trust_commands
 from .descriptors import descriptor_limit
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.json_lines import JsonLinesSink
-from .peers.backoff import Backoff
-from .peers.dialer import Dialer
-from .peers.discovery import Discovery
+from .network import PeerNetwork
 from .peers.manager import PeerManager
 from .peers.persistence import KnownPeersKeeper
 from .peers.store import KnownPeers
+from .peers.trust_keeper import TrustKeeper
 from .plugins.context import Services
 from .plugins.host import PluginHost
 from .plugins.questions import Questions
-from .protocol.codec import Codec
-from .protocol.codec_bin import BinaryCodec
-from .protocol.codec_json import JsonCodec
-from .protocol.handshake import LocalNode, Role
-from .protocol.realm import make_realm
-from .rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
-from .security.identity import Identity, load_or_create_identity
+from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
 from .store.state_dir import StateDir
-from .transport.base import Link, Listener, Transport
-from .transport.websocket import WebSocketTransport
+from .supervisor import Supervisor
+from .transport.base import Transport
 
 __all__ = ["Node"]
 
 _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
-_DEFECT_PAUSE_SECONDS = 10.0
 _OTHER_DESCRIPTORS = 100
 
 # Where events are logged in the state directory, unless the operator says otherwise.
@@ -74,10 +72,6 @@ EVENTS_FILE = "events.jsonl"
 
 # The first words of the node's own commands and of the prompt's.
 _RESERVED = BUILTIN_COMMANDS | {"exit", "quit"}
-
-Work: TypeAlias = Callable[[], Awaitable[object]]
-
-_log = logging.getLogger("thenodes.node")
 
 
 class Node:
@@ -127,17 +121,12 @@ class Node:
         self._stack = AsyncExitStack()
         self._running = False
         self._stop_requested = asyncio.Event()
-        self._dialers: list[Dialer] = []
-        self._background: set[asyncio.Task[None]] = set()
+        self._supervisor = Supervisor(self.events, self.counters, self.clock)
         self._plugin_tasks: set[asyncio.Task[bool]] = set()
         self._capabilities: tuple[str, ...] = ()
-        self._fingerprint = ""
         self._started_at = 0.0
-        self._strays = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, self.clock.monotonic())
-        self._listener: Listener | None = None
-        self._peers: PeerManager | None = None
+        self._network: PeerNetwork | None = None
         self._state: StateDir
-        self._tasks: asyncio.TaskGroup
 
     @property
     def id(self) -> str:
@@ -157,9 +146,17 @@ class Node:
     @property
     def address(self) -> str:
         """Where it listens, `host:port`, once started."""
-        if self._listener is None:
-            raise StartError("the node does not listen: it is not started")
-        return host_port(self._listener.host, self._listener.port)
+        return self._started.address
+
+    @property
+    def trust(self) -> TrustKeeper:
+        """Whose keys are trusted, once started."""
+        return self._started.trust
+
+    @property
+    def certificate(self) -> bytes:
+        """This node's certificate, PEM, once started."""
+        return pem(self._started.credentials.certificate.der)
 
     @property
     def stop_requested(self) -> bool:
@@ -174,9 +171,13 @@ class Node:
     @property
     def peers(self) -> PeerManager:
         """The connected peers, once started."""
-        if self._peers is None:
+        return self._started.peers
+
+    @property
+    def _started(self) -> PeerNetwork:
+        if self._network is None:
             raise StartError("the node is not started: use it inside `async with`")
-        return self._peers
+        return self._network
 
     async def send(
         self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
@@ -191,6 +192,15 @@ class Node:
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until that peer is connected."""
         return await self.peers.wait_for(node_id)
+
+    def reload_trust(self, table: TrustPolicyTable) -> None:
+        """Take other settings of `[encryption.trust_policy]` while the node runs.
+
+        The keys on disk are read again, too. Peers that are connected are judged again.
+        """
+        encryption = structs.replace(self.config.encryption, trust_policy=table)
+        self.config = structs.replace(self.config, encryption=encryption)
+        self._started.use(encryption)
 
     def stop(self) -> None:
         """Ask whoever runs the node to leave its context; see `wait_stopped`."""
@@ -211,7 +221,8 @@ class Node:
         return NodeStatus(
             version=__version__,
             node_id=self.id,
-            fingerprint=self._fingerprint,
+            fingerprint=self._started.credentials.identity.fingerprint,
+            tls=uses_tls(config),
             realm=str(self.realm),
             app_name=config.app_name,
             node_type=config.node.node_type,
@@ -221,7 +232,7 @@ class Node:
             started_at=self._started_at,
             uptime_seconds=now - self._started_at,
             peers=self.peers.all(),
-            dialling=[DialStatus(*structs.astuple(d.attempt)) for d in self._dialers],
+            dialling=self._started.dialling,
             plugins=[
                 PluginLine(p.id, p.version, p.state, p.source, p.detail)
                 for p in self._host.status()
@@ -237,7 +248,7 @@ class Node:
             StartError: state directory or port cannot be used.
             PluginLoadError: an embedded plugin's id is not valid or taken.
         """
-        if self._peers is not None:
+        if self._network is not None:
             raise StartError("a node runs once: make another one")
         stack = AsyncExitStack()
         try:
@@ -271,35 +282,30 @@ class Node:
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
         self._keep_log()
         keeper = self._restore_known(stack)
-        identity = load_or_create_identity(self._state.path)
-        self._fingerprint = identity.fingerprint
         self._started_at = self.clock.time()
-        self._peers = self._make_peers(identity)
+        network = self._network = self._make_network()
+        stack.callback(network.trust.save)
         runtimes = self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
         self._add_commands()
         # Pushed one by one: each part is ended even where the end of another fails.
-        self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        stack.callback(self._stop_background)
+        await stack.enter_async_context(self._supervisor)
         stack.push_async_callback(self.peers.close)
         stack.push_async_callback(self._stop_plugins)
         # Not in the TaskGroup: a plugin that does not end must not hold up the stop.
         self._plugin_tasks = {
-            asyncio.create_task(self._supervise(runtime.run()), name=runtime.plugin_id)
+            asyncio.create_task(self._supervisor.supervise(runtime.run()), name=runtime.plugin_id)
             for runtime in runtimes
         }
         await self._host.wait_started()
-        listener = await self._listen()
+        listener = await network.listen()
         stack.push_async_callback(listener.close)
         self._warn_of_descriptors()
         if not self._state.is_temporary:
             control = ControlSocket(self._state.path / CONTROL_SOCKET, self.commands)
             await stack.enter_async_context(control)
-        self._dial()
-        self._spawn_for_ever(self.peers.watch, "watch")
+        network.run()
         if keeper is not None:
-            self._spawn_for_ever(keeper.run, PEERS_FILE)
-        if config.discovery.enabled:
-            self._spawn_for_ever(self._make_discovery().run, "discovery")
+            self._supervisor.spawn_for_ever(keeper.run, PEERS_FILE)
         self._emit("started", f"node {self.id} listens on {self.address}, realm {self.realm}")
         stack.callback(self._emit, "stopping", "the node is stopping")
 
@@ -312,30 +318,6 @@ class Node:
                 "raise that (ulimit -n), or lower limits.max_sessions",
                 level=Level.WARNING,
             )
-
-    def _stop_background(self) -> None:
-        for task in list(self._background):
-            task.cancel()
-
-    def _spawn(self, work: Work, name: str) -> None:
-        """Do work of the node's own in the background, at most until the node stops."""
-        self._keep_running(self._do(work), name)
-
-    def _spawn_for_ever(self, work: Work, name: str) -> None:
-        """As `_spawn`, for work that never ends: a defect interrupts it, and it is begun anew."""
-        self._keep_running(self._do_for_ever(work), name)
-
-    def _keep_running(self, work: Coroutine[object, object, None], name: str) -> None:
-        task = self._tasks.create_task(work, name=name)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _do(self, work: Work) -> None:
-        await self._supervise(work())
-
-    async def _do_for_ever(self, work: Work) -> None:
-        while not await self._supervise(work()):
-            await self.clock.sleep(_DEFECT_PAUSE_SECONDS)
 
     async def _stop_plugins(self) -> None:
         self._host.stop()
@@ -400,31 +382,20 @@ class Node:
         settings = self._settings
         return with_defaults(self.config, settings.given, presets, locked=settings.locked)
 
-    def _make_peers(self, identity: Identity) -> PeerManager:
-        config = self.config
-        allowed = config.realm_access.allowed_node_types
-        realm = config.realm
-        local = LocalNode(
-            node_id=config.node.id
-            or self._state.read_node_id(config.node.id_file)
-            or identity.node_id,
-            realm=make_realm(realm.name, realm.version, realm.code),
-            instance=os.urandom(16),
-            public_key=identity.public_key,
-            node_type=config.node.node_type,
-            capabilities=self._capabilities,
-            allowed_node_types=None if allowed is None else frozenset(allowed),
-        )
-        codecs: list[Codec] = [BinaryCodec(self.limits), JsonCodec(self.limits)]
-        return PeerManager(
-            local,
-            {codec.subprotocol: codec for codec in codecs},
+    def _make_network(self) -> PeerNetwork:
+        config, state = self.config, self._state
+        return PeerNetwork(
+            config,
+            state.path,
+            config.node.id or state.read_node_id(config.node.id_file),
+            self._capabilities,
             self._host,
+            self.known,
+            self._transport,
+            self._supervisor,
             self.events,
             self.counters,
-            limits=self.limits,
-            clock=self.clock,
-            random_bytes=os.urandom,
+            self.clock,
         )
 
     def _make_services(self) -> Services:
@@ -443,87 +414,9 @@ class Node:
 
     def _add_commands(self) -> None:
         add_builtin_commands(self.commands, self)
+        add_trust_commands(self.commands, self.trust)
         for shell in self._host.shells():
             self.commands.add_shell(shell)
-
-    async def _listen(self) -> Listener:
-        config = self.config
-        transport = self._transport
-        if transport is None:
-            transport = WebSocketTransport(self.limits, origins=config.transport.origins)
-            self._transport = transport
-        self._listener = await transport.listen(
-            config.host, config.port, self._accept, self._report_stray
-        )
-        self.peers.announce(self.address)
-        return self._listener
-
-    def _dial(self) -> None:
-        scheme = "wss" if self.config.encryption.enabled else "ws"
-        for text in self.config.bootstrap_nodes:
-            dialer = self._make_dialer(parse_address(text, scheme=scheme))
-            self._dialers.append(dialer)
-            self._spawn_for_ever(dialer.run, f"dial {text}")
-
-    def _make_discovery(self) -> Discovery:
-        if self._transport is None:
-            raise StartError("not listening yet")
-        return Discovery(
-            self.config.discovery,
-            self.peers,
-            self.known,
-            self._transport,
-            self.config.bootstrap_nodes,
-            self._spawn,
-            self.counters,
-            clock=self.clock,
-            rng=random.Random(),
-        )
-
-    def _make_dialer(self, address: Address) -> Dialer:
-        if self._transport is None:
-            raise StartError("not listening yet")
-        return Dialer(
-            address,
-            self._transport,
-            self.peers.serve,
-            self.peers.wait_gone,
-            self.known,
-            self.events,
-            self.counters,
-            clock=self.clock,
-            backoff=Backoff(random.random),
-        )
-
-    async def _accept(self, link: Link) -> None:
-        await self._supervise(self.peers.serve(link, Role.ACCEPTOR))
-
-    async def _supervise(self, work: Awaitable[object]) -> bool:
-        try:
-            await work
-            return True
-        except Exception as error:
-            # A defect of ours in one session must not end the others.
-            _log.exception("internal error")
-            self.counters.add("internal_errors")
-            self._emit("internal_error", f"internal error: {error!r}", level=Level.ERROR)
-            return False
-
-    def _report_stray(self, remote: str, problem: str) -> None:
-        self.counters.add("connections_refused")
-        kept_back = self._strays.let_through(self.clock.monotonic())
-        if kept_back is None:
-            return
-        more = f" ({kept_back} more were not reported)" if kept_back else ""
-        self.events.emit(
-            NetworkEvent(
-                action="connection_refused",
-                detail=f"refused a connection from {remote}: {problem}{more}",
-                addr=remote,
-                level=Level.WARNING,
-                at=self.clock.time(),
-            )
-        )
 
     def _emit(self, action: str, detail: str, *, level: Level = Level.INFO) -> None:
         self.events.emit(

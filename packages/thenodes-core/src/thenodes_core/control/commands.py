@@ -35,6 +35,7 @@ class Command(msgspec.Struct, frozen=True):
         run: takes the words after the name.
         usage: what those words are, such as `"<fingerprint>"`.
         aliases: other names.
+        complete: what may stand after the name, for completion.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Command(msgspec.Struct, frozen=True):
     run: Callable[[Sequence[str]], Awaitable[Reply]]
     usage: str = ""
     aliases: tuple[str, ...] = ()
+    complete: Callable[[], Sequence[str]] | None = None
 
 
 class Shell(Protocol):

@@ -55,6 +55,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         pid: its process.
         started_at: Unix seconds.
         uptime_seconds: since then.
+        tls: whether connections to it are encrypted.
         peers: who is connected.
         dialling: addresses that it stays connected with.
         plugins: loaded and rejected.
@@ -76,6 +77,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     dialling: Sequence[DialStatus]
     plugins: Sequence[PluginLine]
     counters: Mapping[str, int]
+    tls: bool = False
 
 
 def render_status(status: NodeStatus) -> str:
@@ -83,7 +85,7 @@ def render_status(status: NodeStatus) -> str:
     lines = [
         f"node       {status.node_id}",
         f"realm      {status.realm}",
-        f"listening  {status.listening}",
+        f"listening  {status.listening}{' with TLS' if status.tls else ''}",
         f"up         {_duration(status.uptime_seconds)} (process {status.pid})",
         f"state      {status.state_dir or 'temporary, gone when the node stops'}",
     ]

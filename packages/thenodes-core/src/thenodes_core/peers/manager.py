@@ -178,6 +178,17 @@ class PeerManager:
         """Say in every HELLO from now on where this node can be dialled."""
         self.local = structs.replace(self.local, listen_addr=listen_addr)
 
+    def show(self, certificate: bytes, card: bytes) -> None:
+        """Show in every HELLO from now on another certificate and card."""
+        self.local = structs.replace(self.local, certificate=certificate, card=card)
+
+    def judge_again(self) -> None:
+        """Apply the trust policy to every peer that is connected, and end who is refused."""
+        for session in list(self._sessions.values()):
+            ending = session.judge_again()
+            if ending is not None:
+                session.end(ending)
+
     def all(self) -> Sequence[PeerInfo]:
         """Every connected peer, ordered by id."""
         return [session.info for _, session in sorted(self._sessions.items())]

@@ -284,6 +284,10 @@ class Handshake:
         """The judge's last word, once the node's own checks are passed too."""
         return self._judge.met(self.peer)
 
+    def judge_again(self) -> Ending | None:
+        """The judge's trust policy, applied once more."""
+        return self._judge.admits(self.peer)
+
     def _is_keyed(self, hello: Hello) -> bool:
         return hello.public_key is not None and self._local.sign is not None
 

@@ -33,6 +33,7 @@ __all__ = [
     "load_or_renew_certificate",
     "make_certificate",
     "parse_certificate",
+    "parse_pem",
     "pem",
     "read_certificates",
     "verify_chain",
@@ -120,11 +121,20 @@ def read_certificates(path: Path) -> list[Certificate]:
     if len(content) > _FILE_BYTES:
         raise StateDirError(f"{path}: over {_FILE_BYTES} bytes; expected PEM certificates")
     try:
-        return [parse_certificate(der) for der in _pem_blocks(content)]
+        return parse_pem(content)
     except CredentialError as error:
         raise StateDirError(
             f"{path}: {error}. Expected PEM blocks that begin with -----BEGIN CERTIFICATE-----"
         ) from error
+
+
+def parse_pem(content: bytes) -> list[Certificate]:
+    """Read PEM certificates, one or more; blocks of other kinds are passed over.
+
+    Raises:
+        CredentialError: there is none, or a damaged one.
+    """
+    return [parse_certificate(der) for der in _pem_blocks(content)]
 
 
 def pem(der: bytes) -> bytes:

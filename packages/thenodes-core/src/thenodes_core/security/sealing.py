@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from ..errors import StateDirError
-from ..files import write_private
+from ..files import set_aside, write_private
 from .identity import read_private
 
 __all__ = ["CARD_FILE", "KEPT_SECONDS", "RENEWED_SECONDS", "SEALING_FILE", "SealingKeys"]
@@ -34,7 +34,6 @@ KEPT_SECONDS = 31 * _DAY
 
 _RETIRED_FILE = re.compile(r"sealing-([0-9]{1,12})\.pem")
 _FILE_BYTES = 4096
-_SET_ASIDE = 100
 _LAST_SECOND = 253_402_300_799  # The end of the year 9999.
 
 
@@ -245,7 +244,7 @@ def _read_state(path: Path) -> tuple[_State | None, str]:
             raise msgspec.DecodeError(f"over {_FILE_BYTES} bytes")
         return msgspec.json.decode(content, type=_State), ""
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        aside = _set_aside(path)
+        aside = set_aside(path)
         return None, f"{path}: not the state of a card: {error}; the file is kept as {aside}"
 
 
@@ -255,17 +254,3 @@ def _write_state(state_dir: Path, state: _State) -> None:
         write_private(path, msgspec.json.encode(state))
     except OSError as error:
         raise StateDirError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _set_aside(path: Path) -> Path:
-    for number in range(1, _SET_ASIDE):
-        aside = path.with_name(f"{path.name}.damaged-{number}")
-        if not aside.exists():
-            break
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise StateDirError(
-            f"{path}: damaged, and cannot be set aside: {error.strerror}"
-        ) from error
-    return aside

@@ -182,6 +182,10 @@ class Session:
         """Let the judge have the last word on the peer; None where it is admitted."""
         return self._handshake.admit()
 
+    def judge_again(self) -> Ending | None:
+        """Apply the trust policy again; None where the peer is still admitted."""
+        return self._handshake.judge_again()
+
     async def _shake_hands(self) -> None:
         handshake, room = self._handshake, self._limits.handshake_bytes
         await self._send_all(handshake.open())

@@ -16,14 +16,13 @@ from thenodes_plugin_api import Capabilities, NodeId, PeerRecord, PeerSource
 
 from ..address import parse_address
 from ..errors import StateDirError
-from ..files import write_private
+from ..files import set_aside, write_private
 
 __all__ = ["PEERS_FILE", "PeersFile"]
 
 PEERS_FILE = "peers.json"
 
 _FILE_BYTES = 64 * 1024 * 1024
-_SET_ASIDE = 100
 _LAST_EPOCH = 253_402_300_799  # The end of the year 9999.
 
 
@@ -85,7 +84,7 @@ class PeersFile:
         """
         records, problem = self.read(now)
         if problem:
-            problem += f"; the file is kept as {self._set_aside()}"
+            problem += f"; the file is kept as {set_aside(self.path)}"
         return records, problem
 
     def save(self, records: Iterable[PeerRecord]) -> None:
@@ -109,19 +108,6 @@ class PeersFile:
             # What a peer merely claimed is learned anew; what an operator said is kept.
             return record.source in (PeerSource.BOOTSTRAP, PeerSource.MANUAL)
         return now - record.last_success_epoch <= self._ttl_seconds
-
-    def _set_aside(self) -> Path:
-        for number in range(1, _SET_ASIDE):
-            aside = self.path.with_name(f"{self.path.name}.damaged-{number}")
-            if not aside.exists():
-                break
-        try:
-            self.path.rename(aside)
-        except OSError as error:
-            raise StateDirError(
-                f"{self.path}: damaged, and cannot be set aside: {error.strerror}"
-            ) from error
-        return aside
 
 
 def _parse(content: bytes) -> tuple[list[PeerRecord], str]:

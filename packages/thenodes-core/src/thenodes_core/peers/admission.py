@@ -1,0 +1,241 @@
+"""Who is admitted: what is known of ids, keys and cards, and the trust policy."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives import serialization
+
+from thenodes_plugin_api import Direction, Hello, Level, NetworkEvent, Realm, Reason
+
+from ..address import Address
+from ..clock import Clock
+from ..credentials import Credentials
+from ..errors import CredentialError, StateDirError
+from ..events.counters import Counters
+from ..events.dispatcher import Dispatcher
+from ..node_id import derive_node_id, fingerprint
+from ..protocol.card import Card, CardBook, open_card
+from ..protocol.close import CloseCode, Ending
+from ..protocol.proof import Role
+from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
+from ..security.certificates import Certificate, parse_certificate, pem
+from ..security.decision import Decision, Subject, decision_event
+from ..security.trust import TrustPolicy
+from ..store.known_ids import KnownIds
+from ..store.trust_store import TrustStore
+
+__all__ = ["Admission"]
+
+_DIRECTIONS = {Role.ACCEPTOR: Direction.INBOUND, Role.DIALER: Direction.OUTBOUND}
+
+
+class Admission:
+    """The gate of a node: makes a judge for each session.
+
+    Args:
+        credentials: what this node shows of itself.
+        policy: the trust policy; replaced by `use`.
+        store: trusted, observed and rejected keys.
+        ids: which key an id, or an address, was met with.
+        realm: this node's realm.
+        public_hosts: names by which a proxy in front of this node is reached.
+        events: told of each decision, of refusals at a limited rate.
+        counters: counts them by reason.
+        clock: dates them.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        policy: TrustPolicy,
+        store: TrustStore,
+        ids: KnownIds,
+        realm: Realm,
+        public_hosts: tuple[str, ...],
+        events: Dispatcher,
+        counters: Counters,
+        *,
+        clock: Clock,
+    ) -> None:
+        self.cards = CardBook()
+        self.public_hosts = public_hosts
+        self.ids = ids
+        self.realm = realm
+        self._credentials = credentials
+        self._policy = policy
+        self._store = store
+        self._events = events
+        self._counters = counters
+        self._clock = clock
+        self._refusals = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
+        self._unrecorded = False
+
+    @property
+    def certificate_digests(self) -> frozenset[bytes]:
+        """SHA-256 of the certificates that this node's TLS may have shown to a peer."""
+        return self._credentials.certificate_digests
+
+    @property
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._clock.time()
+
+    def use(self, policy: TrustPolicy) -> None:
+        """Judge by another policy from now on."""
+        self._policy = policy
+
+    def judge(self, role: Role, remote: str, dialled: Address | None) -> Judgement:
+        """The judge of one session."""
+        return Judgement(self, role, remote, None if dialled is None else dialled.text)
+
+    def decide(self, subject: Subject) -> Decision:
+        """Apply the trust policy: the decision is counted and told, and the key is recorded.
+
+        Of relayed senders, too: whoever proves a key passes here before it is heard.
+        """
+        decision = self._policy.judge(subject, self.now)
+        self._counters.add("trust_decisions", reason=decision.reason)
+        stored = self._record(subject) if decision.observe else None
+        through = decision.accepted or self._refusals.let_through(self._clock.monotonic())
+        if through is not None:
+            self._events.emit(decision_event(decision, subject, at=self.now, stored=stored))
+        return decision
+
+    def bind(self, node_id: str, key: str) -> bool:
+        """Bind a chosen id to a key; False where too many are bound."""
+        return self.ids.bind(node_id, key, self.now, trusted=self._store.is_trusted(key))
+
+    def _record(self, subject: Subject) -> str | None:
+        key, certificate = subject.public_key, subject.certificate
+        if key is None:
+            return None
+        content = pem(certificate.der) if certificate is not None else _key_pem(key)
+        try:
+            path = self._store.observe(fingerprint(key), content)
+        except (CredentialError, StateDirError) as error:
+            if not self._unrecorded:
+                self._unrecorded = True
+                self.report("key_not_recorded", str(error), subject)
+            return None
+        return None if path is None else str(path)
+
+    def report(self, action: str, detail: str, subject: Subject) -> None:
+        """Tell operators of something about a peer."""
+        self._events.emit(
+            NetworkEvent(
+                action=action,
+                detail=detail,
+                addr=subject.address,
+                node_id=subject.node_id,
+                level=Level.WARNING,
+                at=self.now,
+            )
+        )
+
+
+class Judgement:
+    """Judges one peer; see `Judge` of the handshake.
+
+    Args:
+        admission: what it judges by.
+        role: which side of the connection this node is.
+        remote: the peer's end of it.
+        dialled: the operator's address that led there.
+    """
+
+    def __init__(self, admission: Admission, role: Role, remote: str, dialled: str | None) -> None:
+        self._admission = admission
+        self._role = role
+        self._remote = remote
+        self._dialled = dialled
+        self._certificate: Certificate | None = None
+        self._card: Card | None = None
+
+    def knows(self, hello: Hello) -> Ending | None:
+        """Check a HELLO against what is known of its id and key; nothing is proven yet."""
+        known = self._admission.ids.fingerprint_of(hello.node_id)
+        if hello.public_key is None:
+            if known is None:
+                return None
+            return _refused(f"{hello.node_id} is known here with a key, and shows none")
+        if known is not None and known != fingerprint(hello.public_key):
+            return _refused(_another_key(hello.node_id, known, hello.public_key))
+        try:
+            self._certificate = _certificate_of(hello)
+            self._card = self._card_of(hello)
+        except CredentialError as error:
+            return _refused(f"{hello.node_id}: {error}")
+        return None
+
+    def admits(self, hello: Hello) -> Ending | None:
+        """Apply the trust policy."""
+        subject = Subject(
+            node_id=hello.node_id,
+            public_key=hello.public_key,
+            certificate=self._certificate,
+            role=_DIRECTIONS[self._role],
+            address=self._remote,
+            dialled=self._dialled,
+            realm=self._admission.realm,
+        )
+        decision = self._admission.decide(subject)
+        if decision.accepted:
+            return None
+        detail = f"not trusted here: {decision.reason}"
+        return Ending.here(CloseCode.IDENTITY, detail, reason=Reason.POLICY_DENIED)
+
+    def met(self, hello: Hello) -> Ending | None:
+        """Bind the id to the key, and keep the card."""
+        if hello.public_key is None:
+            return None
+        admission, key = self._admission, fingerprint(hello.public_key)
+        if self._card is not None and not admission.cards.take(self._card):
+            return _refused(f"{hello.node_id} shows a card that is older than one seen")
+        if self._dialled is not None:
+            admission.ids.bind_address(self._dialled, key, admission.now)
+        if hello.node_id == derive_node_id(hello.public_key):
+            return None
+        # Another session may have bound it while this one shook hands.
+        known = admission.ids.fingerprint_of(hello.node_id)
+        if known is not None and known != key:
+            return _refused(_another_key(hello.node_id, known, hello.public_key))
+        if not admission.bind(hello.node_id, key):
+            return Ending.here(
+                CloseCode.OVERLOADED, "too many ids are known here to admit another chosen one"
+            )
+        return None
+
+    def _card_of(self, hello: Hello) -> Card | None:
+        if hello.card is None:
+            return None
+        card = open_card(hello.card, now_ms=int(self._admission.now * 1000))
+        realm = self._admission.realm
+        expected = (hello.node_id, hello.public_key, realm.code, realm.version)
+        if (card.node_id, card.public_key, card.realm.code, card.realm.version) != expected:
+            raise CredentialError("the card is of another node, key or realm than the HELLO")
+        return card
+
+
+def _certificate_of(hello: Hello) -> Certificate | None:
+    if hello.certificate is None:
+        return None
+    certificate = parse_certificate(hello.certificate)
+    if certificate.public_key != hello.public_key:
+        raise CredentialError("the certificate is of another key than the HELLO")
+    return certificate
+
+
+def _another_key(node_id: str, known: str, came: bytes) -> str:
+    return (
+        f"{node_id} is known here with the key {known[:16]}…, and came with "
+        f"{fingerprint(came)[:16]}…; if it has a new one: thenodes trust forget {node_id}"
+    )
+
+
+def _refused(detail: str) -> Ending:
+    return Ending.here(CloseCode.IDENTITY, detail)
+
+
+def _key_pem(public_key: bytes) -> bytes:
+    return serialization.load_der_public_key(public_key).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
