@@ -49,6 +49,7 @@ def peer(node_id: str, text: str) -> PeerInfo:
 def test_an_idle_node_is_told_in_full() -> None:
     assert render_status(STATUS).splitlines() == [
         "node       here",
+        "key        f",
         "realm      default/1.0",
         "listening  127.0.0.1:1",
         "up         0 s (process 7)",
@@ -105,7 +106,7 @@ def test_what_peers_and_plugins_say_is_escaped() -> None:
     )
 
     assert all(line.isprintable() for line in render_status(status).splitlines())
-    assert len(render_status(status).splitlines()) == 9
+    assert len(render_status(status).splitlines()) == 10
 
 
 @pytest.mark.parametrize(

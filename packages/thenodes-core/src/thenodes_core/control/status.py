@@ -84,6 +84,7 @@ def render_status(status: NodeStatus) -> str:
     """The status for people."""
     lines = [
         f"node       {status.node_id}",
+        f"key        {status.fingerprint}",
         f"realm      {status.realm}",
         f"listening  {status.listening}{' with TLS' if status.tls else ''}",
         f"up         {_duration(status.uptime_seconds)} (process {status.pid})",
