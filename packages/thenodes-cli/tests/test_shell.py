@@ -153,3 +153,35 @@ async def test_help_says_how_to_leave() -> None:
     assert "quit or exit stops this node" in root
     assert inside.splitlines()[:2] == ["status  how it is", "stop"]
     assert "exit leaves this shell" in inside
+
+
+async def test_what_may_follow_a_command_is_offered_once_its_name_is_typed(
+    table: CommandTable, shell: PromptShell
+) -> None:
+    async def promote(words: Sequence[str]) -> Reply:
+        return Reply("")
+
+    keys = ["abcd", "abef", "ffff"]
+    table.add(
+        Command("trust promote", "trust a key", promote, "<fingerprint>", complete=lambda: keys)
+    )
+
+    assert names(table, shell, "trust promote ab") == ["trust promote abcd", "trust promote abef"]
+    assert names(table, shell, "/trust promote f") == ["/trust promote ffff"]
+    assert len(names(table, shell, "trust promote ")) == 3
+    assert names(table, shell, "trust promote x") == []
+    assert names(table, shell, "trust p") == ["trust promote"]
+
+
+async def test_keys_are_not_looked_up_before_the_commands_name_is_typed(
+    table: CommandTable, shell: PromptShell
+) -> None:
+    def look_up() -> Sequence[str]:
+        raise AssertionError
+
+    async def promote(words: Sequence[str]) -> Reply:
+        return Reply("")
+
+    table.add(Command("trust promote", "trust a key", promote, complete=look_up))
+
+    assert names(table, shell, "trust promote") == ["trust promote"]

@@ -10,7 +10,7 @@ import msgspec
 
 from thenodes_core.text import printable, printable_json
 
-__all__ = ["emit", "fail", "lines"]
+__all__ = ["emit", "fail", "lines", "warn"]
 
 
 def lines(text: str) -> str:
@@ -30,5 +30,14 @@ def emit(text: str, data: object, *, as_json: bool) -> None:
 
 def fail(message: str) -> None:
     """Print an error in one line."""
-    label = click.style("error:", fg="red", bold=True) if sys.stderr.isatty() else "error:"
-    click.echo(f"{label} {lines(message)}", err=True)
+    _complain("error:", "red", message)
+
+
+def warn(message: str) -> None:
+    """Print what is wrong, though the command goes on."""
+    _complain("warning:", "yellow", message)
+
+
+def _complain(label: str, colour: str, message: str) -> None:
+    shown = click.style(label, fg=colour, bold=True) if sys.stderr.isatty() else label
+    click.echo(f"{shown} {lines(message)}", err=True)

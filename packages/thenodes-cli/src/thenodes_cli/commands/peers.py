@@ -14,7 +14,7 @@ from thenodes_core.control.status import render_known
 from thenodes_core.errors import NoNode, StateDirError
 from thenodes_core.store.peers_file import PEERS_FILE, PeersFile
 
-from ..output import emit, lines
+from ..output import emit, warn
 from .target import read_settings, resolve_state_dir, target_options
 
 __all__ = ["command"]
@@ -54,5 +54,5 @@ def _show_file(config_file: Path | None, directory: Path, *, as_json: bool) -> N
     file = PeersFile(path, ttl_seconds=table.ttl_secs, max_entries=table.max_entries)
     records, problem = file.read(time.time())
     if problem:
-        click.echo(f"warning: {lines(problem)}", err=True)
+        warn(problem)
     emit(render_known(records), records, as_json=as_json)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from thenodes_core.events.console import ConsoleSink
 from thenodes_plugin_api import Level
 
 from ..console import Console
+from ..settings_reload import SettingsReload
 from .target import DEFAULT_STATE_DIR, config_option, read_settings
 
 __all__ = ["command"]
@@ -92,11 +94,16 @@ def command(
 
     It listens for peers, stays connected with the bootstrap addresses and runs
     its plugins. `thenodes status` and `thenodes exec` talk to it.
+
+    SIGHUP lets it read the configuration again: the trust policy and the keys on disk
+    apply at once, other settings after a restart. Where the terminal that it was
+    started on is closed, it stops.
     """
     flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
     settings = read_settings(config_file, flags)
     raise_descriptor_limit()
-    asyncio.run(_run(settings, Level(log_level.lower()), prompt=prompt))
+    read = functools.partial(read_settings, config_file, flags)
+    asyncio.run(_run(settings, config_file, read, Level(log_level.lower()), prompt=prompt))
 
 
 def _flags(
@@ -127,7 +134,14 @@ def _flags(
     return flags
 
 
-async def _run(settings: Settings, level: Level, *, prompt: bool) -> None:
+async def _run(
+    settings: Settings,
+    config_file: Path | None,
+    read: Callable[[], Settings],
+    level: Level,
+    *,
+    prompt: bool,
+) -> None:
     console = Console(sys.stderr)
     logging.basicConfig(level=level.severity, handlers=[console.log_handler()], force=True)
     sinks = [ConsoleSink(console.write, level=level)]
@@ -136,10 +150,28 @@ async def _run(settings: Settings, level: Level, *, prompt: bool) -> None:
     node = Node(settings, sinks=tuple(sinks))
     serving = asyncio.ensure_future(_serve(node, console, prompt=prompt))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, node, serving)
+    source = None if config_file is None else str(config_file)
+    reload = SettingsReload(node, settings, source, read)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, node, serving, reload, _terminals())
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+
+
+def _terminals() -> Sequence[int]:
+    """Which of the standard streams are a terminal."""
+    return [number for number in (0, 1, 2) if os.isatty(number)]
+
+
+def _hang_up(
+    node: Node, serving: asyncio.Task[None], reload: SettingsReload, terminals: Sequence[int]
+) -> None:
+    """Reload; but the node of a terminal that was closed stops."""
+    if terminals and not any(os.isatty(number) for number in terminals):
+        _stop(node, serving)
+    elif node.is_running:
+        reload.run()
 
 
 def _stop(node: Node, serving: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""Tab completion: commands at the root, a plugin's own in its shell."""
+"""Tab completion: commands and what may follow them, and a plugin's own in its shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from thenodes_core.control.commands import CommandTable
+from thenodes_core.control.commands import Command, CommandTable
 
 from .shell import Mode, PromptShell
 
@@ -30,6 +30,7 @@ def candidates(table: CommandTable, shell: PromptShell, before: str) -> list[tup
     else:
         known = [(n, c.help) for c in table.commands for n in (c.name, *c.aliases)]
         known += [("exit", "stop the node"), ("quit", "stop the node")]
+        known += [(text, "") for c in table.commands for text in _arguments(c, typed)]
         for plugin in table.shells:
             known.append((plugin.prefix, "enter its shell"))
             known += [(f"{plugin.prefix} {c.name}", c.help) for c in plugin.commands]
@@ -40,6 +41,14 @@ def candidates(table: CommandTable, shell: PromptShell, before: str) -> list[tup
         for name, text in sorted(known)
         if name.startswith(typed) and name.count(" ") <= typed.count(" ")
     ]
+
+
+def _arguments(command: Command, typed: str) -> list[str]:
+    """The command with each of the words that may follow it, once its name is typed."""
+    if command.complete is None:
+        return []
+    begun = [n for n in (command.name, *command.aliases) if typed.startswith(f"{n} ")]
+    return [f"{name} {word}" for name in begun for word in command.complete()]
 
 
 class PromptCompleter(Completer):
