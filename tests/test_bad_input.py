@@ -80,8 +80,11 @@ def test_a_bootstrap_address_that_is_none_is_refused_at_once(tmp_path: Path) -> 
     assert "'nowhere' has no port: expected host:port" in error
 
 
-def test_listening_beyond_loopback_needs_allow_plaintext(tmp_path: Path) -> None:
-    code, error = fails("run", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state"))
+def test_listening_beyond_loopback_without_tls_needs_allow_plaintext(tmp_path: Path) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text("[encryption]\nenabled = false\n")
+
+    code, error = fails("run", "--host", "0.0.0.0", "--config", str(config))
 
     assert code == 2
     assert "set encryption.allow_plaintext = true" in error

@@ -250,7 +250,7 @@ def test_show_refuses_what_a_node_would_refuse() -> None:
 
     assert code == 2
     assert lines == [
-        "error: node.toml: encryption.mtls: true cannot be kept: TLS is not built yet; leave it out"
+        "error: node.toml: encryption.mtls: true needs TLS; set encryption.enabled = true"
     ]
 
 
@@ -294,7 +294,7 @@ def test_a_variable_that_names_no_file_is_told(
         ("THENODES_PORT", "x", "THENODES_PORT: Expected `int`, got 'x'"),
         ("THENODES_PROT", "1", "unknown variable THENODES_PROT; did you mean THENODES_PORT?"),
         ("THENODES_PLUGIN", "1", "unknown variable THENODES_PLUGIN"),
-        ("THENODES_ENCRYPTION__ENABLED", "true", "encryption.enabled: true TLS is not built yet"),
+        ("THENODES_ENCRYPTION__MTLS", "true", "encryption.mtls: true needs TLS"),
         ("THENODES_REALM__NAME", "\udcff", r"realm.name: expected at most 64 printable"),
     ],
 )

@@ -26,6 +26,9 @@ CONFIG = """
 [discovery]
 enabled = false
 
+[encryption.trust_policy]
+require_identity = false
+
 [limits]
 max_sessions = 2
 max_handshakes = 8

@@ -79,8 +79,12 @@ def test_a_directory_of_plugins_is_loaded_whole(start_node: StartNode, tmp_path:
     ]
 
 
-def test_a_client_that_shares_no_code_joins_over_json(start_node: StartNode) -> None:
-    node = start_node("only", *PLUGIN)
+def test_a_client_that_shares_no_code_joins_over_json(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    config = tmp_path / "node.toml"
+    config.write_text("[encryption.trust_policy]\nrequire_identity = false\n")
+    node = start_node("only", *PLUGIN, "--config", str(config))
     hello = {
         "from": "TheNodes",
         "to": "node",

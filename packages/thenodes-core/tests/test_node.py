@@ -14,6 +14,7 @@ import pytest
 from thenodes_core import (
     Config,
     ConfigError,
+    EncryptionTable,
     ListenError,
     ManualClock,
     MemoryNetwork,
@@ -403,8 +404,9 @@ async def test_a_start_that_fails_stops_what_had_started(town: Town, tmp_path: P
 
 
 async def test_a_configuration_that_cannot_be_used_is_an_error(town: Town) -> None:
+    encryption = EncryptionTable(enabled=False)
     with pytest.raises(ConfigError, match="allow_plaintext"):
-        await town.start(config=Config(host="0.0.0.0"))
+        await town.start(config=Config(host="0.0.0.0", encryption=encryption))
 
 
 async def test_an_error_of_the_embedding_program_comes_out_as_it_is(town: Town) -> None:

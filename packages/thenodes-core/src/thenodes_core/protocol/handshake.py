@@ -210,6 +210,7 @@ class Handshake:
         self._screen = screen
         self._expected_id = expected_id
         self._state = State.START
+        self._claimed_id: str | None = None
         self._peer: Hello | None = None
         self._verified = Verified.NONE
         self._own: Hello | None = None
@@ -225,6 +226,11 @@ class Handshake:
     def is_established(self) -> bool:
         """True once every check and proof is passed."""
         return self._state is State.ESTABLISHED
+
+    @property
+    def claimed_id(self) -> str | None:
+        """The id that the peer's HELLO names, proven or not; None before a HELLO."""
+        return self._claimed_id
 
     @property
     def peer(self) -> Hello:
@@ -293,10 +299,13 @@ class Handshake:
 
     def _take_hello(self, hello: Hello, data: bytes) -> list[bytes]:
         keyed = self._is_keyed(hello)
+        self._claimed_id = hello.node_id
         self._check(hello)
         if keyed:
             self._heed(self._check_binding(hello))
         else:
+            # No proof will come: nothing that a key would stand for is believed.
+            hello = msgspec.structs.replace(hello, public_key=None, certificate=None, card=None)
             self._heed(self._judge.admits(hello))
         self._peer = hello
         self._sent[self._role.other] = data
@@ -416,6 +425,9 @@ def _check_node_type(local: LocalNode, hello: Hello) -> Ending | None:
 
 
 def _check_key(local: LocalNode, hello: Hello) -> Ending | None:
+    if local.require_identity and local.sign is None:
+        detail = "this node has no key of its own, and so no peer can prove one to it"
+        return Ending.here(CloseCode.IDENTITY, detail)
     if hello.public_key is None:
         if not local.require_identity:
             return None

@@ -146,8 +146,8 @@ class Session:
 
     @property
     def claimed_id(self) -> str | None:
-        """The peer's id, or None before the handshake is complete."""
-        return None if self._info is None else self._info.node_id
+        """The id that the peer's HELLO names, proven or not; None before a HELLO."""
+        return self._handshake.claimed_id
 
     @property
     def verified(self) -> Verified:
