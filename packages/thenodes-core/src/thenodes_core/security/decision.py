@@ -8,9 +8,12 @@ import msgspec
 
 from thenodes_plugin_api import BindingStatus, Direction, Level, Realm, TrustDecisionEvent
 
+from ..text import printable
 from .certificates import Certificate
 
 __all__ = ["Decision", "Outcome", "Step", "Subject", "decision_event"]
+
+_ADDRESS = 512  # Characters; a host name has up to 253.
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         chain_reason: why not.
         time_valid: whether it is valid now; None where nobody asked.
         time_reason: why not.
+        override_action: what admitted a peer past a step that it would have failed:
+            `accept_self_signed`, or `trusted`.
     """
 
     accepted: bool
@@ -84,6 +89,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     chain_reason: str | None = None
     time_valid: bool | None = None
     time_reason: str | None = None
+    override_action: str | None = None
 
 
 def decision_event(
@@ -119,7 +125,8 @@ def decision_event(
         time_valid=decision.time_valid,
         time_reason=decision.time_reason,
         stored=stored,
-        peer_addr=subject.address,
+        peer_addr=None if subject.address is None else printable(subject.address, most=_ADDRESS),
         realm=subject.realm.code,
         dry_run=dry_run,
+        override_action=decision.override_action,
     )

@@ -7,7 +7,7 @@ fails decides, and what follows is not reached:
 | --- | --- | --- |
 | key | the peer has a key, unless `require_identity = false` | `no-key` |
 | rejected | the key was not revoked | `revoked` |
-| validity | it is valid now: `reject_expired`, `reject_before_valid` | `time-invalid` |
+| validity | its certificate is valid: `reject_expired`, `reject_before_valid` | `time-invalid` |
 | chain | a CA vouches for it: `enforce_ca_chain`, mode `ca` | `chain-invalid` |
 | self-signed | `accept_self_signed = false`: a CA vouches, or the key is trusted | `self-signed` |
 | fingerprint pin | the key is one of `pin_fingerprints` | `fp-pin-mismatch` |
@@ -16,7 +16,8 @@ fails decides, and what follows is not reached:
 | mode | see `_MODES` | `not-in-trusted`, `observe-only`, `changed-key`, `chain-invalid` |
 
 Reasons are the reference's words where it has one. Where a certificate is asked for that
-the peer does not have, the validity step says `no-certificate`.
+the peer does not have, the validity step says `no-certificate`. A certificate of another
+key says nothing of this one, and counts as none.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ __all__ = ["Stores", "TrustPolicy"]
 _TEXT_CHARACTERS = 400
 # RFC 4514: a comma within a value is escaped.
 _BETWEEN_PARTS = re.compile(r"(?<!\\)[,+]")
+_ESCAPED = re.compile(r"\\(.)")
 
 
 class Stores(Protocol):
@@ -52,6 +54,10 @@ class Stores(Protocol):
 
     def is_rejected(self, fingerprint: str) -> bool:
         """Whether the operator revoked the key."""
+        ...
+
+    def is_observed(self, fingerprint: str) -> bool:
+        """Whether the key was recorded before."""
         ...
 
 
@@ -119,7 +125,9 @@ class _Case:
         self._policy = policy
         self._table = policy.table
         self._subject = subject
-        self._certificate = subject.certificate
+        certificate = subject.certificate
+        is_its_own = certificate is not None and certificate.public_key == subject.public_key
+        self._certificate = certificate if is_its_own else None
         self._now = now
         self._key = None if subject.public_key is None else fingerprint(subject.public_key)
         self._chain_asked = False
@@ -129,6 +137,7 @@ class _Case:
         self._fingerprint_match: bool | None = None
         self._subject_match: bool | None = None
         self._realm_binding = BindingStatus.NOT_APPLIED
+        self._override: str | None = None
 
     def decide(self) -> Decision:
         steps: list[Step] = []
@@ -155,6 +164,7 @@ class _Case:
             chain_reason=self._chain_problem,
             time_valid=self._time_valid,
             time_reason=self._time_problem,
+            override_action=self._override,
         )
 
     def _is_recorded(self) -> bool:
@@ -195,15 +205,20 @@ class _Case:
             return _not_asked("reject_expired and reject_before_valid are false")
         if certificate is None:
             return _failed("no-certificate", "a valid certificate is asked for, and there is none")
-        self._time_valid = False
-        if table.reject_expired and self._now > certificate.not_after:
-            self._time_problem = f"expired on {_date(certificate.not_after)}"
-        elif table.reject_before_valid and self._now < certificate.not_before:
-            self._time_problem = f"valid from {_date(certificate.not_before)} on"
-        else:
-            self._time_valid = True
+        expired = self._now > certificate.not_after
+        early = self._now < certificate.not_before
+        self._time_valid = not expired and not early
+        if self._time_valid:
             return _passed(f"the certificate is valid until {_date(certificate.not_after)}")
-        return _failed("time-invalid", f"the certificate is {self._time_problem}")
+        self._time_problem = (
+            f"expired on {_date(certificate.not_after)}"
+            if expired
+            else f"valid from {_date(certificate.not_before)} on"
+        )
+        text = f"the certificate is {self._time_problem}, and now is {_date(self._now)}"
+        if (expired and table.reject_expired) or (early and table.reject_before_valid):
+            return _failed("time-invalid", text)
+        return _passed(f"{text}, which is not asked about")
 
     def look_at_chain(self) -> _Finding:
         table, certificate = self._table, self._certificate
@@ -215,6 +230,7 @@ class _Case:
             return _passed("a CA vouches for the certificate")
         may_be_own = self._policy.accept_self_signed is True and not by_mode
         if may_be_own and certificate is not None and certificate.self_signed:
+            self._override = "accept_self_signed"
             return _passed("self-signed, which accept_self_signed = true allows")
         return _failed("chain-invalid", f"no CA vouches for the certificate: {problem}")
 
@@ -222,6 +238,7 @@ class _Case:
         if self._policy.accept_self_signed is not False:
             return _not_asked("accept_self_signed is not false")
         if self._is_trusted():
+            self._override = "trusted"
             return _passed("the key is trusted")
         problem = self._chain()
         if problem is None:
@@ -285,10 +302,12 @@ class _Case:
             return _passed("the key is trusted", "present-in-trusted")
         dialled = self._subject.dialled
         met = None if dialled is None else self._policy.dialled(dialled)
+        if met is not None and met == self._key:
+            return _passed(f"{dialled} was met with this key before", "seen-before")
+        if met is None and self._key is not None and self._policy.stores.is_observed(self._key):
+            return _passed("the key was met before", "seen-before")
         if met is None:
             return _passed("tofu admits a key that is met first", "new-tofu")
-        if met == self._key:
-            return _passed(f"{dialled} was met with this key before", "seen-before")
         text = f"{dialled} was met with the key {met} before; trust forget {dialled} lets it change"
         return _failed("changed-key", text)
 
@@ -331,13 +350,17 @@ _RECORDING = frozenset({"observe", "tofu"})
 
 
 def _matches(pin: str, subject: str) -> bool:
+    if not pin.strip("~"):
+        # Otherwise an empty part would be found in every subject.
+        return False
     return pin[1:] in subject if pin.startswith("~") else pin == subject
 
 
 def _names_realm(certificate: Certificate, realm: Realm) -> bool:
     parts = [part.partition("=")[2] for part in _BETWEEN_PARTS.split(certificate.subject)]
+    values = {_ESCAPED.sub(r"\1", part) for part in parts} - {""}
     suffix = f".{realm.code}.thenodes"
-    return bool({realm.name, realm.code} & set(parts)) or any(
+    return bool({realm.name, realm.code} & values) or any(
         name.endswith(suffix) for name in certificate.names
     )
 

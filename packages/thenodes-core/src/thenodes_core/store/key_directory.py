@@ -57,7 +57,7 @@ class KeyDirectory:
 
     Args:
         name: what people call it.
-        directory: where; it need not exist.
+        path: where; it need not exist.
         names_count: whether a file that is named after a fingerprint, and holds no
             usable key, counts by its name.
 
@@ -65,9 +65,9 @@ class KeyDirectory:
         keys: every key, by fingerprint, with a file that holds it.
     """
 
-    def __init__(self, name: str, directory: Path, *, names_count: bool = False) -> None:
+    def __init__(self, name: str, path: Path, *, names_count: bool = False) -> None:
         self.name = name
-        self.directory = directory
+        self.path = path
         self._names_count = names_count
         self._files: dict[str, _File] = {}
         self._keys: dict[str, Path] = {}
@@ -95,14 +95,14 @@ class KeyDirectory:
                 file = self._read(name, stamp)
             self._files[name] = file
             if file.problem:
-                problems.append(f"{printable(str(self.directory / name))}: {file.problem}")
+                problems.append(f"{printable(str(self.path / name))}: {file.problem}")
             for key in file.keys:
                 if len(self._keys) < MOST_KEYS:
-                    self._keys.setdefault(key, self.directory / name)
+                    self._keys.setdefault(key, self.path / name)
                 else:
                     dropped += key not in self._keys
         if dropped:
-            problems.append(f"{self.directory}: {dropped} keys beyond {MOST_KEYS} do not count")
+            problems.append(f"{self.path}: {dropped} keys beyond {MOST_KEYS} do not count")
         return problems
 
     def changed(self) -> bool:
@@ -122,14 +122,14 @@ class KeyDirectory:
             StateDirError: it cannot be written.
         """
         try:
-            _make_directory(self.directory)
+            _make_directory(self.path)
             path = self._free_name(key)
             write_private(path, pem.strip() + b"\n")
             self._sync()
             self._files[path.name] = _File(_stamp(path.stat()), (key,), "")
         except (OSError, ValueError) as error:
             raise StateDirError(
-                f"{self.directory}: the key {key} cannot be written: {_reason(error)}"
+                f"{self.path}: the key {key} cannot be written: {_reason(error)}"
             ) from error
         self._keys[key] = path
         return path
@@ -153,7 +153,7 @@ class KeyDirectory:
             OSError: a file cannot be read or written.
         """
         for name in [name for name, file in self._files.items() if key in file.keys]:
-            path = self.directory / name
+            path = self.path / name
             rest = _without(path, key) if len(self._files[name].keys) > 1 else None
             if rest is None:
                 path.unlink(missing_ok=True)
@@ -166,15 +166,15 @@ class KeyDirectory:
 
     def _free_name(self, key: str) -> Path:
         # Another key may be in a file of this one's name; it is not to be lost.
-        path = self.directory / f"{key}.pem"
+        path = self.path / f"{key}.pem"
         for number in range(2, 100):
             if not os.path.lexists(path):
                 break
-            path = self.directory / f"{key}-{number}.pem"
+            path = self.path / f"{key}-{number}.pem"
         return path
 
     def _sync(self) -> None:
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:
@@ -186,30 +186,28 @@ class KeyDirectory:
         None where the directory cannot be listed; a missing one is empty.
         """
         try:
-            mode = self.directory.stat().st_mode
-            with os.scandir(self.directory) as listing:
+            mode = self.path.stat().st_mode
+            with os.scandir(self.path) as listing:
                 entries = {entry.name: entry for entry in islice(listing, _LISTED)}
         except FileNotFoundError:
             return {}, []
         except (OSError, ValueError) as error:
-            return None, [f"{printable(str(self.directory))}: cannot be read: {_reason(error)}"]
+            return None, [f"{printable(str(self.path))}: cannot be read: {_reason(error)}"]
         problems = []
         if mode & 0o022:
             problems.append(
-                f"{self.directory}: others can write to this directory (mode {mode & 0o777:04o}), "
-                f"and so decide whom this node trusts. If nobody did: chmod go-w {self.directory}"
+                f"{self.path}: others can write to this directory (mode {mode & 0o777:04o}), "
+                f"and so decide whom this node trusts. If nobody did: chmod go-w {self.path}"
             )
         names = sorted(name for name in entries if name.lower().endswith(_SUFFIXES))
         if len(names) > MOST_KEYS or len(entries) == _LISTED:
-            problems.append(
-                f"{self.directory}: of more than {MOST_KEYS} files the rest does not count"
-            )
+            problems.append(f"{self.path}: of more than {MOST_KEYS} files the rest does not count")
         return {name: _entry_stamp(entries[name]) for name in names[:MOST_KEYS]}, problems
 
     def _read(self, name: str, stamp: _Stamp) -> _File:
         keys: tuple[str, ...] = ()
         try:
-            blocks = _blocks(_read(self.directory / name))
+            blocks = _blocks(_read(self.path / name))
         except OSError as error:
             problem = f"left out: {error.strerror}"
         else:
@@ -239,15 +237,18 @@ def _read(path: Path) -> bytes:
     Raises:
         OSError: it is none, or cannot be read.
     """
-    # O_NONBLOCK: a named pipe would otherwise be waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    with open(path, "rb", opener=_open) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         content = file.read(_FILE_BYTES + 1)
     if len(content) > _FILE_BYTES:
         raise OSError(errno.EFBIG, f"over {_FILE_BYTES} bytes")
     return content
+
+
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK a named pipe would be waited for.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _blocks(content: bytes) -> list[_Block]:

@@ -65,6 +65,8 @@ class PeersFile:
             StateDirError: it cannot be read at all.
         """
         try:
+            if self.path.exists() and not self.path.is_file():
+                raise StateDirError(f"{self.path}: cannot be read: expected a regular file")
             with self.path.open("rb") as file:
                 content = file.read(_FILE_BYTES + 1)
         except FileNotFoundError:

@@ -65,6 +65,7 @@ class TrustStore:
         self._observed = KeyDirectory("observed", observed)
         self._rejected = KeyDirectory("rejected", rejected, names_count=True)
         self._directories = (self._trusted, self._observed, self._rejected)
+        self._taken_up = False
 
     @property
     def trusted(self) -> Mapping[str, Path]:
@@ -86,6 +87,7 @@ class TrustStore:
 
         A file that cannot be used is told and left out. Nothing raises.
         """
+        self._taken_up = False
         problems = [problem for directory in self._directories for problem in directory.load()]
         if len(problems) > _PROBLEMS:
             problems[_PROBLEMS:] = [f"{len(problems) - _PROBLEMS} more problems of trusted keys"]
@@ -93,7 +95,7 @@ class TrustStore:
 
     def changed(self) -> bool:
         """Whether a file appeared, vanished or changed since `load` and what this object wrote."""
-        return any(directory.changed() for directory in self._directories)
+        return self._taken_up or any(directory.changed() for directory in self._directories)
 
     def is_trusted(self, fingerprint: str) -> bool:
         """Whether the operator trusts the key. A rejected one may be trusted too: ask for both."""
@@ -184,7 +186,10 @@ class TrustStore:
         return self._move(prefix, self._rejected, (self._trusted, self._observed))
 
     def _move(self, prefix: str, target: KeyDirectory, others: tuple[KeyDirectory, ...]) -> Moved:
+        # Who watches with `changed` has yet to learn what others did meanwhile.
+        taken_up = self.changed()
         self.load()
+        self._taken_up = taken_up
         key = self.find(prefix)
         was_in = [directory for directory in others if key in directory.keys]
         came_from = _first_of(was_in, self._rejected, self._trusted, self._observed) or target
@@ -192,7 +197,7 @@ class TrustStore:
         if changed:
             if target.is_full:
                 raise TrustError(
-                    f"{target.directory}: full ({MOST_KEYS}); remove what is not needed any more"
+                    f"{target.path}: full ({MOST_KEYS}); remove what is not needed any more"
                 )
             path = self._write(target, key, was_in)
         else:
@@ -204,7 +209,7 @@ class TrustStore:
             except OSError as error:
                 raise TrustError(
                     f"{key} is {target.name} now, but cannot be taken out of "
-                    f"{directory.directory}: {error.strerror}"
+                    f"{directory.path}: {error.strerror}"
                 ) from error
         return Moved(
             fingerprint=key,
