@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -10,6 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from thenodes_core.control.socket import ask
+from thenodes_core.errors import NoNode
 
 THENODES = (sys.executable, "-m", "thenodes_cli")
 KVSTORE = Path(__file__).parent.parent / "examples" / "kvstore_plugin"
@@ -32,7 +36,11 @@ class RunningNode:
 
     def _is_up(self) -> bool:
         assert self.process.poll() is None, self.process.communicate()[1]
-        return (self.state_dir / "control.sock").exists()
+        # One that was killed has left the file of its socket.
+        try:
+            return bool(self.ask("status"))
+        except NoNode:
+            return False
 
     def status(self) -> dict[str, Any]:
         """What `thenodes status --json` says."""
@@ -44,6 +52,47 @@ class RunningNode:
     def exec(self, *words: str) -> str:
         """The answer to a prompt command."""
         return thenodes("exec", "--state-dir", str(self.state_dir), *words).stdout.strip()
+
+    def ask(self, line: str) -> Any:
+        """The data of a prompt command's answer, without a process for it."""
+        return asyncio.run(ask(self.state_dir, line)).data
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.ask("status")["listening"].rpartition(":")[2])
+
+    @property
+    def node_id(self) -> str:
+        """Its id."""
+        return str(self.ask("status")["node_id"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its key."""
+        return str(self.ask("status")["fingerprint"])
+
+    def counter(self, name: str) -> int:
+        """One of its counters."""
+        return int(self.ask("status")["counters"].get(name, 0))
+
+    def connected(self) -> list[str]:
+        """Ids of the connected peers, as `peers`, and quicker."""
+        return [peer["node_id"] for peer in self.ask("status")["peers"]]
+
+    def dial_problem(self) -> str:
+        """Why its one bootstrap address is not connected; empty where it is, or nobody knows."""
+        (dial,) = self.ask("status")["dialling"]
+        return str(dial["error"])
+
+    def events(self, **fields: object) -> list[dict[str, Any]]:
+        """What it logged that has these values."""
+        path = self.state_dir / "logs" / "events.jsonl"
+        if not path.exists():
+            return []
+        whole_lines = path.read_text().rpartition("\n")[0].splitlines()
+        events = map(json.loads, whole_lines)
+        return [event for event in events if fields.items() <= event.items()]
 
     def peers(self) -> list[str]:
         """Ids of the connected peers."""
@@ -68,6 +117,25 @@ def thenodes(*words: str, stdin: str = "", check: bool = True) -> subprocess.Com
     )
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def fails(*words: str, stdin: str = "") -> tuple[int, str]:
+    """Exit code and error of a command that must fail, say so, and show no traceback."""
+    done = thenodes(*words, stdin=stdin, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert (done.returncode != 0, done.stdout) == (True, ""), done.stderr
+    return done.returncode, done.stderr.strip()
+
+
+def data_of(*words: str) -> Any:
+    """What a command says to machines."""
+    return json.loads(thenodes(*words, "--json").stdout)
+
+
+def with_config(path: Path, text: str) -> tuple[str, str]:
+    """Write a configuration; the options that name it."""
+    path.write_text(text)
+    return "--config", str(path)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -114,7 +114,7 @@ def issue(request: Request) -> Issued:
         CredentialError: the issuer cannot issue it, or no certificate can say that.
     """
     key_path, path = request.key_path, request.certificate_path
-    _check_free(request, path)
+    _check_place(request, path)
     identity, is_new = _key(request)
     now = time.time()
     issuer, chain = _issuer(request.issuer, now)
@@ -175,14 +175,23 @@ def _toml(tables: dict[str, dict[str, str]]) -> list[str]:
     return lines
 
 
-def _check_free(request: Request, path: Path) -> None:
+def _check_place(request: Request, path: Path) -> None:
     if path.absolute() == request.key_path.absolute():
+        raise StateDirError(f"{path}: it is the file of the key; name another --out-cert")
+    if request.ca and path.absolute() == request.files.certificate.absolute():
         raise StateDirError(
-            f"{path}: key and certificate need a file each; name another --out-cert"
+            f"{path}: the node serves TLS with this file, for which a CA's certificate is no good; "
+            "name another --out-cert"
         )
-    if not os.path.lexists(path):
-        return
-    if not request.replace:
+    for folder in (request.key_path.parent, path.parent):
+        if folder != request.files.state_dir and not folder.is_dir():
+            raise StateDirError(f"{folder}: no such folder; make it first")
+    if os.path.lexists(path):
+        _check_replaceable(path, wanted=request.replace)
+
+
+def _check_replaceable(path: Path, *, wanted: bool) -> None:
+    if not wanted:
         raise StateDirError(f"{path} exists; --force replaces it, --out-cert names another file")
     try:
         with path.open("rb") as file:
