@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("what", choices=(*MEASURES, *FAR), metavar=" | ".join(MEASURES))
     parser.add_argument("kind", nargs="?", help=argparse.SUPPRESS)
-    parser.add_argument("--runs", type=int, default=5, help="alternating runs; default 5")
+    parser.add_argument("--runs", type=positive, default=5, help="alternating runs; default 5")
     parser.add_argument(
         "--messages", type=int, help="per run; default 100000, 3000 round trips, 300 handshakes"
     )
@@ -41,6 +41,13 @@ def main() -> None:
     if options.json:
         machine = {"python": platform.python_version(), "machine": platform.machine()}
         options.json.write_text(json.dumps({"what": options.what, **machine, "rows": rows}))
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError("expected at least 1")
+    return number
 
 
 async def far_process(role: str, kind: str) -> None:

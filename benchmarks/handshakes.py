@@ -7,7 +7,9 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
@@ -31,6 +33,8 @@ __all__ = ["listen", "measure"]
 KINDS = ("bare ws", "node ws", "bare wss", "node wss")
 _WARM_UP = 10
 _AT_ONCE = 16
+
+Close: TypeAlias = Callable[[], Awaitable[None]]
 
 
 async def listen(kind: str) -> None:
@@ -92,7 +96,7 @@ async def _one_by_one(far: Far, kind: str, count: int) -> float:
         dialling = _Dialling(far, kind, Path(folder))
         for number in range(_WARM_UP + count):
             started = time.perf_counter()
-            close = await dialling.connect(number)
+            close = await dialling.connect()
             if number >= _WARM_UP:
                 times.append(time.perf_counter() - started)
             await close()
@@ -104,13 +108,13 @@ async def _together(far: Far, kind: str, count: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         dialling = _Dialling(far, kind, Path(folder))
 
-        async def one(number: int) -> None:
+        async def one() -> None:
             async with few_at_once:
-                close = await dialling.connect(number)
+                close = await dialling.connect()
                 await close()
 
         started = time.perf_counter()
-        await asyncio.gather(*(one(number) for number in range(count)))
+        await asyncio.gather(*(one() for _ in range(count)))
         return count / (time.perf_counter() - started)
 
 
@@ -125,14 +129,14 @@ class _Dialling:
         self._codec = BinaryCodec(Limits())
         self._transport = WebSocketTransport(Limits(), client_tls=self._credentials.tls)
 
-    async def connect(self, number: int):  # type: ignore[no-untyped-def]
+    async def connect(self) -> Close:
         if self._is_node:
             return await self._session()
         tls = self._credentials.tls.unverified if self._scheme == "wss" else None
         connection = await connect(self._url, compression=None, ping_interval=None, ssl=tls)
         return connection.close
 
-    async def _session(self):  # type: ignore[no-untyped-def]
+    async def _session(self) -> Close:
         credentials, codec = self._credentials, self._codec
         local = LocalNode(
             node_id=credentials.node_id,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pexpect
 import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.sync.client import connect
@@ -405,8 +408,55 @@ def test_a_table_for_a_plugin_that_is_not_loaded_is_told(tmp_path: Path) -> None
     assert "[plugin.ghost] is set, but no such plugin is loaded" in done.stderr
 
 
-def test_a_closed_terminal_stops_the_node_in_order(start_node: StartNode) -> None:
-    code, errors = start_node("only").stop(signal.SIGHUP)
+def test_a_closed_terminal_stops_the_node_in_order(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [*THENODES[1:], "run", "--port", "0", "--state-dir", str(state)]
+    child = pexpect.spawn(THENODES[0], command, timeout=15)
+    child.expect("listens on")
 
-    assert code == 0
-    assert "the node is stopping" in errors
+    os.close(child.child_fd)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == 0
+    log = (state / "logs" / "events.jsonl").read_text()
+    assert "the node is stopping" in log
+
+
+def test_a_terminal_that_is_stopped_holds_up_nobody(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    command = [*THENODES[1:], "run", "--port", "0", "--state-dir", str(state)]
+    child = pexpect.spawn(THENODES[0], command, timeout=15)
+    child.expect("listens on")
+    child.sendcontrol("s")
+    port = json.loads(thenodes("status", "--state-dir", str(state), "--json").stdout)["listening"]
+
+    for _ in range(30):
+        # Each is told in a line of its own.
+        with socket.create_connection(("127.0.0.1", int(port.rpartition(":")[2]))) as stranger:
+            stranger.sendall(b"nonsense\r\n\r\n")
+    status = thenodes("status", "--state-dir", str(state), "--json").stdout
+
+    assert json.loads(status)["listening"] == port
+    child.kill(signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1]) == 0
+
+
+def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
+    code = (
+        "import logging, sys\n"
+        "from thenodes_cli.console import Console\n"
+        "console = Console(sys.stderr)\n"
+        "log = logging.getLogger('flood')\n"
+        "log.addHandler(console.log_handler())\n"
+        "for number in range(20_000):\n"
+        "    log.warning('line %d %s', number, 'x' * 80)\n"
+        "console.close()\n"
+        "print('done')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as flooding:
+        assert flooding.stdout is not None
+        assert flooding.stderr is not None
+        assert flooding.stdout.readline() == "done\n"
+        assert flooding.wait(15) == 0
+        assert flooding.stderr.readline().endswith(f"line 0 {'x' * 80}\n")

@@ -32,7 +32,7 @@ require_identity = false
 [limits]
 max_sessions = 2
 max_handshakes = 8
-handshake_bytes = 1024
+handshake_bytes = 4096
 handshake_seconds = 0.8
 heartbeat_seconds = 0.5
 control_per_second = 2
@@ -211,7 +211,7 @@ def test_a_stranger_that_sends_garbage_instead_of_hello_is_refused(
 
 def test_a_stranger_that_sends_more_than_a_handshake_needs_is_cut(target: Target) -> None:
     with target.open() as connection:
-        connection.send(bytes(2000))
+        connection.send(bytes(5000))
         _, code, _ = told(connection)
 
     assert code == 1009

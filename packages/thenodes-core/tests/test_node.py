@@ -18,9 +18,12 @@ from thenodes_core import (
     ListenError,
     ManualClock,
     MemoryNetwork,
+    NetworkTable,
     Node,
     NodeTable,
+    PersistenceTable,
     PluginsTable,
+    RealmAccessTable,
     RealmTable,
     StateDirInUse,
 )
@@ -36,6 +39,7 @@ from thenodes_plugin_api import (
     Payload,
     PeerJoined,
     PeerLeft,
+    PeerSource,
     Plugin,
     PluginContext,
     PluginEvent,
@@ -569,3 +573,36 @@ async def test_a_plugin_that_swallows_cancellation_does_not_hold_up_the_stop(whe
     assert done == {leaving}
     assert leaving.exception() is None
     assert well.life[-1] == "stop"
+
+
+async def test_a_node_type_that_the_configuration_does_not_admit_is_refused(town: Town) -> None:
+    access = RealmAccessTable(allowed_node_types=("gateway",))
+    first = await town.start(config=Config(port=1001, realm_access=access))
+    second = await town.start(config=Config(port=0, bootstrap_nodes=("127.0.0.1:1001",)))
+
+    await town.clock.advance(1.0)
+
+    assert not first.peers.all()
+    assert "node type daemon is not admitted: gateway" in second.status().dialling[0].error
+
+
+async def test_no_more_addresses_are_known_than_the_configuration_says(town: Town) -> None:
+    persistence = PersistenceTable(max_entries=2)
+    node = await town.start(config=Config(network=NetworkTable(persistence=persistence)))
+
+    for port in range(1, 5):
+        node.known.add(f"192.0.2.1:{port}", PeerSource.MANUAL)
+
+    assert len(node.known_peers()) == 2
+
+
+async def test_what_happens_before_the_log_is_open_is_in_it(town: Town, tmp_path: Path) -> None:
+    config = Config(
+        node=NodeTable(state_dir=str(tmp_path / "state")),
+        plugins=PluginsTable(paths=(str(tmp_path / "no-plugin"),)),
+    )
+    async with town.make(config=config):
+        pass
+
+    log = (tmp_path / "state" / "logs" / "events.jsonl").read_text()
+    assert "TN-P010" in log.splitlines()[0]

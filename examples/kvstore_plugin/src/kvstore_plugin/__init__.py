@@ -93,7 +93,7 @@ class KvStorePlugin(Plugin):
                 if problem := self._store(entry):
                     ctx.logger.warning("%s put %s: %s", message.sender, entry.key, problem)
                 else:
-                    ctx.logger.info("%s put %s", message.sender, entry.key)
+                    ctx.logger.debug("%s put %s", message.sender, entry.key)
             case "kvstore.get":
                 key = message.payload.as_json(Key).key
                 if message.body.request_id is not None:

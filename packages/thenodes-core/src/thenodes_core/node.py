@@ -281,6 +281,7 @@ class Node:
         validate(config, self._settings.origins)
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
         self._keep_log()
+        self.events.forget_first()
         keeper = self._restore_known(stack)
         self._started_at = self.clock.time()
         network = self._network = self._make_network()
@@ -357,9 +358,8 @@ class Node:
             path = expand(table.json_path)
         else:
             return
-        self.events.add_sink(
-            JsonLinesSink(path, max_bytes=table.json_max_bytes, keep=table.json_rotate)
-        )
+        log = JsonLinesSink(path, max_bytes=table.json_max_bytes, keep=table.json_rotate)
+        self.events.add_sink(log, from_the_first=True)
 
     def _restore_known(self, stack: AsyncExitStack) -> KnownPeersKeeper | None:
         table = self.config.network.persistence

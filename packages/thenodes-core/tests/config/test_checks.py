@@ -21,6 +21,7 @@ from thenodes_core.config import (
     validate,
 )
 from thenodes_core.errors import ConfigError
+from thenodes_core.limits import Limits
 
 Write = Callable[[str], Path]
 
@@ -395,3 +396,22 @@ def test_known_peers_are_kept_in_the_state_directory_or_at_their_path(
     write: Write, place: str
 ) -> None:
     validate(load_config(write(f"network.persistence.enabled = true\n{place}\n")).config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("handshake_bytes", 4095),
+        ("frame_bytes", 60 * 1024 - 1),
+        ("message_bytes", 256 * 1024 - 1),
+        ("coalesce_bytes", 1024 * 1024 + 1),
+        ("header_bytes", 60 * 1024 + 1),
+        ("control_header_bytes", 4095),
+        ("outbox_bytes", 256 * 1024 - 1),
+    ],
+)
+def test_limits_that_cannot_work_together_are_refused(name: str, value: int) -> None:
+    limits = structs.replace(Limits(), **{name: value})
+
+    with pytest.raises(ConfigError, match=r"limits\.\w+: expected at least"):
+        validate(Config(limits=limits))

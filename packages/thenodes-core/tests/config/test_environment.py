@@ -206,3 +206,9 @@ def test_a_key_below_a_value_is_told() -> None:
 
 def test_text_that_is_not_utf8_does_not_break_the_reading() -> None:
     assert read("THENODES_APP_NAME", "\udcff") == {"app_name": "\udcff"}
+
+
+@pytest.mark.parametrize("name", ["THENODES_PORT", "THENODES_LIMITS__HANDSHAKE_SECONDS"])
+def test_a_value_that_is_no_text_is_told(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"environment: {name}: not text in UTF-8"):
+        read_environment({name: "\udcff"})

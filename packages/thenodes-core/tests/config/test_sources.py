@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -407,3 +408,10 @@ def test_an_unknown_key_of_a_source_is_an_error_whatever_is_locked(override: boo
     text = refused(Locks({"port": 1}, override=override), Source("file", {"prot": 1}))
 
     assert text.startswith("file: unknown key prot")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "node.toml")
+
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        read_file(tmp_path / "node.toml")

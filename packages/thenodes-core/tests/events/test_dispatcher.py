@@ -353,3 +353,35 @@ async def test_a_sink_that_waits_for_something_cancelled_goes_on_with_the_next_e
 
     assert sink.actions == ["0", "1"]
     assert counters.get("event_sink_failures") == 2
+
+
+async def test_a_sink_that_comes_later_can_have_the_first_events() -> None:
+    late, later, last = Fast(), Fast(), Fast()
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.emit(event(0))
+        dispatcher.add_sink(late, from_the_first=True)
+        dispatcher.add_sink(later)
+        dispatcher.forget_first()
+        dispatcher.add_sink(last, from_the_first=True)
+        dispatcher.emit(event(1))
+
+    assert late.actions == ["0", "1"]
+    assert later.actions == last.actions == ["1"]
+
+
+class Unwritable(Fast):
+    """Cannot write."""
+
+    async def handle(self, event: Event) -> None:
+        raise PermissionError(13, "Permission denied", "/log")
+
+
+async def test_a_sink_that_cannot_write_is_told_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with Dispatcher(Counters()) as dispatcher:
+        dispatcher.add_sink(Unwritable())
+        dispatcher.emit(event(0))
+
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert "Unwritable cannot write: [Errno 13] Permission denied: '/log'" in caplog.text

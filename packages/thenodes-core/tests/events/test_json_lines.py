@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -306,3 +307,13 @@ async def test_a_failing_sink_is_counted_and_does_not_disturb_another(tmp_path: 
 
     assert read(tmp_path / "good") == list(range(10))
     assert counters.get("event_sink_failures") == 2  # the events, and at the end once more
+
+
+async def test_what_is_no_event_costs_no_other_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    wrong: list[Any] = ["\udcff", None, 3]
+
+    await JsonLinesSink(path).handle_batch([event(1), *wrong, event(2)])
+
+    actions = [json.loads(line)["action"] for line in path.read_text().splitlines()]
+    assert actions == ["tick", *["not_an_event"] * 3, "tick"]

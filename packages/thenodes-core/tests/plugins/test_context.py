@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,3 +286,14 @@ async def test_a_plugins_event_reaches_the_nodes_sinks(ctx: Context, events: lis
     await settle()
 
     assert events == [event]
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "started", object()])
+async def test_what_is_no_event_or_sink_is_refused_where_it_is_given(
+    services: Services, tmp_path: Path, wrong: Any
+) -> None:
+    context = Context("my", {}, tmp_path, services)
+    with pytest.raises(TypeError, match="expected an event"):
+        context.events.emit(wrong)
+    with pytest.raises(TypeError, match="expected a sink"):
+        context.events.add_sink(wrong)

@@ -291,3 +291,11 @@ def test_a_link_in_place_of_the_staged_file_is_not_followed(tmp_path: Path) -> N
     make(tmp_path).save([GOOD])
 
     assert target.read_text() == "precious"
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "peers.json")
+    file = PeersFile(tmp_path / "peers.json", ttl_seconds=1, max_entries=1)
+
+    with pytest.raises(StateDirError, match="expected a regular file"):
+        file.read(0.0)

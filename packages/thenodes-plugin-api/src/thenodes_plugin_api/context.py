@@ -86,11 +86,19 @@ class Events(Protocol):
     """The node's events."""
 
     def emit(self, event: Event) -> None:
-        """Tell every sink. Never waits and never raises."""
+        """Tell every sink. Never waits.
+
+        Raises:
+            TypeError: it is not one of the event types.
+        """
         ...
 
     def add_sink(self, sink: EventSink) -> None:
-        """Give the sink every event from now on, until the plugin stops."""
+        """Give the sink every event from now on, until the plugin stops.
+
+        Raises:
+            TypeError: it has no method `handle`.
+        """
         ...
 
 

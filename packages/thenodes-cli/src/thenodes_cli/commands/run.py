@@ -155,8 +155,11 @@ async def _run(
     source = None if config_file is None else str(config_file)
     reload = SettingsReload(node, settings, source, read)
     loop.add_signal_handler(signal.SIGHUP, _hang_up, node, serving, reload, _terminals())
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    finally:
+        console.close()
 
 
 def _terminals() -> Sequence[int]:

@@ -13,11 +13,13 @@ from msgspec import structs
 
 from ..address import parse_address
 from ..errors import ConfigError
+from ..limits import Limits
 from .tables import Config, setting_types
 
 __all__ = ["check_table", "is_loopback", "nearest_key", "uses_tls", "validate"]
 
 _WORD_CHARACTERS = 64
+_HELLO_BYTES = 4096
 
 
 def check_table(table: Mapping[str, Any], source: str) -> Config:
@@ -87,6 +89,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
         if is_asked(value):
             yield key, f"{msgspec.json.encode(value).decode()} {way_out}"
     yield from _encryption_problems(config)
+    yield from _limit_problems(config.limits)
     if config.node.state_dir is None:
         if not config.node.allow_ephemeral:
             yield (
@@ -129,6 +132,20 @@ def _encryption_problems(config: Config) -> Iterator[tuple[str, str]]:
                 f"expected 64 hexadecimal digits in lower case, got {pin!r}; see identity show"
             )
             yield "encryption.trust_policy.pin_fingerprints", problem
+
+
+def _limit_problems(limits: Limits) -> Iterator[tuple[str, str]]:
+    for name, least, why in (
+        ("handshake_bytes", _HELLO_BYTES, "the HELLO of a node needs that much"),
+        ("frame_bytes", limits.control_header_bytes, "limits.control_header_bytes"),
+        ("message_bytes", limits.frame_bytes, "limits.frame_bytes"),
+        ("message_bytes", limits.coalesce_bytes, "limits.coalesce_bytes"),
+        ("control_header_bytes", limits.header_bytes, "limits.header_bytes"),
+        ("outbox_bytes", limits.frame_bytes, "limits.frame_bytes"),
+    ):
+        value = getattr(limits, name)
+        if value < least:
+            yield f"limits.{name}", f"expected at least {least} ({why}), got {value}"
 
 
 def uses_tls(config: Config) -> bool:

@@ -78,6 +78,8 @@ def _parse(name: str, text: str, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         expected = str(error).partition(", got")[0]
         raise ConfigError(f"environment: {name}: {expected}, got {text!r}") from error
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"environment: {name}: not text in UTF-8, got {text!r}") from error
 
 
 def _list(text: str) -> list[Any]:

@@ -139,6 +139,9 @@ def read_file(path: Path) -> Source:
         ConfigError: unreadable, not TOML, unknown keys, or a value of the wrong type.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            # A pipe that nobody writes to would be waited for.
+            raise ConfigError(f"{path}: cannot be read: expected a regular file")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error

@@ -63,6 +63,7 @@ class Dispatcher:
         self._flush_seconds = flush_seconds
         self._monotonic = monotonic
         self._feeds: dict[int, _Feed] = {}
+        self._first: deque[Event] | None = deque(maxlen=_BATCH_EVENTS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,10 +86,24 @@ class Dispatcher:
                 # A sink that does not let itself be cancelled is left behind.
                 await asyncio.wait(late, timeout=self._flush_seconds)
 
-    def add_sink(self, sink: EventSink) -> None:
-        """Give the sink every event from now on. Needs a running event loop."""
-        if id(sink) not in self._feeds:
-            self._feeds[id(sink)] = _Feed(sink, self._counters, self._queue_events, self._monotonic)
+    def add_sink(self, sink: EventSink, *, from_the_first: bool = False) -> None:
+        """Give the sink every event from now on. Needs a running event loop.
+
+        Args:
+            sink: takes them.
+            from_the_first: those that came before as well, if `forget_first` was not
+                called: at most 1024.
+        """
+        if id(sink) in self._feeds:
+            return
+        feed = _Feed(sink, self._counters, self._queue_events, self._monotonic)
+        self._feeds[id(sink)] = feed
+        for event in self._first or () if from_the_first else ():
+            feed.put(event)
+
+    def forget_first(self) -> None:
+        """Keep the first events no longer: every sink that wants them has them."""
+        self._first = None
 
     def remove_sink(self, sink: EventSink) -> None:
         """Give it none any more; what is queued for it is dropped."""
@@ -98,6 +113,8 @@ class Dispatcher:
 
     def emit(self, event: Event) -> None:
         """Queue an event for every sink; never waits, never raises."""
+        if self._first is not None:
+            self._first.append(event)
         for feed in self._feeds.values():
             feed.put(event)
 
@@ -157,16 +174,22 @@ class _Feed:
                 raise
             # Something that the sink waited for was cancelled, not this task.
             self._complain()
+        except OSError as error:
+            self._complain(error)
         except (Exception, SystemExit):
             # A sink may be a plugin's: whatever it raises stays here.
             self._complain()
 
-    def _complain(self) -> None:
+    def _complain(self, error: OSError | None = None) -> None:
         self._counters.add("event_sink_failures")
         now, last = self._monotonic(), self._complained_at
         if last is None or now - last >= _COMPLAIN_EVERY_SECONDS:
             self._complained_at = now
-            _log.exception("event sink %s failed", type(self._sink).__name__)
+            name = type(self._sink).__name__
+            if error is None:
+                _log.exception("event sink %s failed", name)
+            else:
+                _log.error("event sink %s cannot write: %s", name, error)
 
 
 def _missed(count: int) -> Event:

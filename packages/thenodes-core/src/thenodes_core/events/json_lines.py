@@ -145,7 +145,10 @@ def _append(descriptor: int, data: bytes) -> int:
     return data.count(b"\n", 0, done)
 
 
-def _line(event: Event) -> bytes:
+def _line(event: object) -> bytes:
+    if not isinstance(event, msgspec.Struct):
+        # What a plugin emits is checked; an embedding program may emit anything.
+        event = SystemEvent(action="not_an_event", detail=object.__repr__(event))
     try:
         text = _encode(event).decode()
     except (TypeError, ValueError, RecursionError):

@@ -74,9 +74,13 @@ class _Events:
         self._sinks: list[EventSink] = []
 
     def emit(self, event: Event) -> None:
+        if not isinstance(event, Event):
+            raise TypeError(f"expected an event such as PluginEvent, got {type(event).__name__}")
         self._dispatcher.emit(event)
 
     def add_sink(self, sink: EventSink) -> None:
+        if not callable(getattr(sink, "handle", None)):
+            raise TypeError(f"expected a sink with a handle method, got {type(sink).__name__}")
         self._sinks.append(sink)
         self._dispatcher.add_sink(sink)
 

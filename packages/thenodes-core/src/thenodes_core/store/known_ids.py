@@ -88,6 +88,8 @@ class KnownIds:
         if self._path is None:
             return ""
         try:
+            if self._path.exists() and not self._path.is_file():
+                raise StateDirError(f"{self._path}: cannot be read: expected a regular file")
             with self._path.open("rb") as file:
                 content = file.read(_FILE_BYTES + 1)
         except FileNotFoundError:

@@ -65,7 +65,8 @@ class PeersFile:
             StateDirError: it cannot be read at all.
         """
         try:
-            if self.path.exists() and not self.path.is_file():
+            if self.path.exists() and not self.path.is_file() and not self.path.is_dir():
+                # A pipe that nobody writes to would be waited for.
                 raise StateDirError(f"{self.path}: cannot be read: expected a regular file")
             with self.path.open("rb") as file:
                 content = file.read(_FILE_BYTES + 1)
