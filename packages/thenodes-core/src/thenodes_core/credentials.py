@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from thenodes_plugin_api import Realm
 
 from .clock import Clock
 from .config import EncryptionTable, expand
-from .errors import CredentialError, StateDirError
+from .errors import ConfigError, CredentialError, StateDirError
 from .protocol.card import CARD_DAYS, Card, make_card
 from .security.certificates import (
     Certificate,
@@ -27,6 +28,7 @@ __all__ = ["CERTIFICATE_FILE", "Credentials"]
 CERTIFICATE_FILE = "identity.crt"
 
 _DAY_SECONDS = 86_400
+_DERIVED_ID = re.compile(r"[a-z2-7]{32}")
 # How long a certificate that was replaced still counts: its connections go on.
 _PREVIOUS_SECONDS = 3600.0
 
@@ -103,10 +105,16 @@ class Credentials:
 
         Raises:
             StateDirError: a file cannot be read, written or used.
+            ConfigError: the chosen id can only be that of another key.
         """
         key = table.paths.own_private_key
         identity = load_or_create_identity(state_dir, expand(key) if key else None)
         own_id = node_id or identity.node_id
+        if _DERIVED_ID.fullmatch(own_id) and own_id != identity.node_id:
+            raise ConfigError(
+                f"node.id: {own_id} looks like the id of a key, and is not that of this node's "
+                f"({identity.node_id}): no peer would admit it. Leave node.id out, or choose a name"
+            )
         return cls(state_dir, table, identity, own_id, realm, authorities, clock)
 
     @property
