@@ -7,7 +7,15 @@ import base64
 import json
 import os
 import resource
+import time
 from typing import Any
+
+from thenodes_core.protocol.card import CARD_DAYS, Card, make_card
+from thenodes_core.protocol.proof import Role, proof_content
+from thenodes_core.protocol.realm import make_realm
+from thenodes_core.security.certificates import make_certificate
+from thenodes_core.security.identity import Identity
+from thenodes_plugin_api import Binding
 
 __all__ = ["Client", "raise_descriptor_limit"]
 
@@ -50,10 +58,21 @@ class Client:
         self.send({"HELLO": hello}, realm=_REALM)
         await self.receive()
 
+    async def join_proven(self) -> None:
+        """Shake hands with a new key, its certificate and its card, as a node does."""
+        theirs = await self._receive_data()
+        hello, identity = _hello_with_key()
+        own = _envelope({"HELLO": hello}, realm=_REALM)
+        binding = Binding("plain", b"")
+        content = proof_content(Role.DIALER, "thenodes.v1.json", binding, theirs, own)
+        proof = identity.sign(Role.DIALER.purpose, content)
+        self.send_raw(own)
+        self.send({"AUTH": {"proof": _base64(proof)}})
+        await self.receive()
+
     def send(self, kind: object, payload: object = None, realm: object = None) -> None:
         """Send an envelope."""
-        envelope = {"from": "", "to": "", "msg_type": kind, "payload": payload, "realm": realm}
-        self.send_raw(json.dumps(envelope).encode())
+        self.send_raw(_envelope(kind, payload, realm))
 
     def send_raw(self, data: bytes) -> None:
         """Send a text message, masked with zeros."""
@@ -62,6 +81,10 @@ class Client:
 
     async def receive(self) -> dict[str, Any]:
         """The next envelope."""
+        envelope: dict[str, Any] = json.loads(await self._receive_data())
+        return envelope
+
+    async def _receive_data(self) -> bytes:
         head = await self.reader.readexactly(2)
         size = head[1]
         if size == 126:
@@ -71,9 +94,38 @@ class Client:
         data = await self.reader.readexactly(size)
         if head[0] & 0x0F != 1:
             raise ConnectionError(f"closed: {data!r}")
-        envelope: dict[str, Any] = json.loads(data)
-        return envelope
+        return data
 
     def close(self) -> None:
         """Cut."""
         self.writer.transport.abort()
+
+
+def _hello_with_key() -> tuple[dict[str, object], Identity]:
+    identity, realm, now = Identity.generate(), make_realm("default", "1.0"), time.time()
+    certificate = make_certificate(identity, node_id=identity.node_id, realm=realm, now=now)
+    issued_at = int(now * 1000)
+    not_after = issued_at + CARD_DAYS * 86_400_000
+    sealing_key = os.urandom(32)
+    card = Card(identity.node_id, identity.public_key, sealing_key, realm, (), issued_at, not_after)
+    hello: dict[str, object] = {
+        "node_id": identity.node_id,
+        "protocol": "TheNodes",
+        "version": "1",
+        "public_key": _base64(identity.public_key),
+        "certificate": _base64(certificate.der),
+        "nonce": _base64(os.urandom(32)),
+        "instance": _base64(os.urandom(16)),
+        "card": _base64(make_card(card, identity.sign)),
+        "binding": {"mode": "plain", "value": ""},
+    }
+    return hello, identity
+
+
+def _envelope(kind: object, payload: object = None, realm: object = None) -> bytes:
+    envelope = {"from": "", "to": "", "msg_type": kind, "payload": payload, "realm": realm}
+    return json.dumps(envelope).encode()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

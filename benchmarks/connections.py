@@ -60,15 +60,15 @@ def resident_kib(pid: int) -> int:
 async def _open_all(far: Far, kind: str, sessions: int) -> tuple[float, int]:
     few_at_once = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(number: int) -> Client:
+    async def one() -> Client:
         async with few_at_once:
             client = await Client.open(far.port, None if kind == "bare" else "thenodes.v1.json")
             if kind == "node":
-                await client.join(f"client-{number}")
+                await client.join_proven()
             return client
 
     started = time.perf_counter()
-    clients = await asyncio.gather(*(one(number) for number in range(sessions)))
+    clients = await asyncio.gather(*(one() for _ in range(sessions)))
     seconds = time.perf_counter() - started
     await asyncio.sleep(_SETTLE_SECONDS)
     kib = resident_kib(far.pid)

@@ -9,7 +9,7 @@ import random
 import statistics
 import time
 
-from thenodes_core import Config, Node
+from thenodes_core import Config, EncryptionTable, Node, TrustPolicyTable
 from thenodes_core.limits import Limits
 from thenodes_plugin_api import Extension, Message, Payload, Plugin, PluginContext
 
@@ -40,7 +40,11 @@ class _Busy(Plugin):
 async def listen() -> None:
     """Be the far process: the node."""
     raise_descriptor_limit(10_000)
-    config = Config(port=0, limits=Limits(outbox_bytes=1024 * 1024))
+    config = Config(
+        port=0,
+        limits=Limits(outbox_bytes=1024 * 1024),
+        encryption=EncryptionTable(trust_policy=TrustPolicyTable(require_identity=False)),
+    )
     async with Node(config, plugins={"crowd": _Busy()}) as node:
         report({"port": int(node.address.rpartition(":")[2])})
         await node.wait_stopped()

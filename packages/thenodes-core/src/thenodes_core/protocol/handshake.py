@@ -216,6 +216,7 @@ class Handshake:
         self._own: Hello | None = None
         # Both HELLOs exactly as sent, by the side that sent them.
         self._sent: dict[Role, bytes] = {}
+        self._confirmation: bytes | None = None
 
     @property
     def state(self) -> State:
@@ -284,7 +285,11 @@ class Handshake:
         """What tells the peer that it is admitted: an acceptor's first message."""
         if self._verified is Verified.NONE:
             return self._encode(Heartbeat())
-        return self._encode(self._prove())
+        if self._confirmation is None:
+            self._confirmation = self._encode(self._prove())
+            # Nothing is left to prove, and many sessions are kept for long.
+            self._sent.clear()
+        return self._confirmation
 
     def admit(self) -> Ending | None:
         """The judge's last word, once the node's own checks are passed too."""
@@ -337,6 +342,8 @@ class Handshake:
             self._heed(Ending.here(CloseCode.IDENTITY, detail))
         self._heed(self._judge.admits(hello))
         self._verified = Verified.SESSION
+        if self._role is Role.DIALER:
+            self._sent.clear()
 
     def _covered(self, role: Role) -> bytes:
         dialling = self._own if self._role is Role.DIALER else self._peer

@@ -69,8 +69,6 @@ class Certificate(msgspec.Struct, frozen=True):
         names: DNS names and IP addresses of the subjectAltName.
         not_before: start of its validity, Unix seconds.
         not_after: end of its validity, Unix seconds.
-        self_signed: signed by its own key. For keys that no node has (RSA, say), that
-            issuer and subject are equal.
         is_ca: says that its key may sign certificates.
     """
 
@@ -80,13 +78,20 @@ class Certificate(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     not_before: float
     not_after: float
-    self_signed: bool
     is_ca: bool
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the public key, lowercase hex."""
         return fingerprint(self.public_key)
+
+    @property
+    def self_signed(self) -> bool:
+        """Whether its own key signed it; verified anew each time.
+
+        For keys that no node has (RSA, say), whether issuer and subject are equal.
+        """
+        return _is_self_signed(_load(self))
 
 
 def parse_certificate(der: bytes) -> Certificate:
@@ -313,7 +318,6 @@ def _describe(certificate: x509.Certificate) -> Certificate:
         names,
         certificate.not_valid_before_utc.timestamp(),
         certificate.not_valid_after_utc.timestamp(),
-        _is_self_signed(certificate),
         is_ca,
     )
 
