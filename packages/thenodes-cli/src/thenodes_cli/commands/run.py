@@ -28,6 +28,7 @@ from .target import DEFAULT_STATE_DIR, config_option, read_settings
 __all__ = ["command"]
 
 _STOP_SECONDS = 1.9
+_START_SECONDS = 0.1
 
 
 @click.command(
@@ -170,11 +171,14 @@ def _terminals() -> Sequence[int]:
 def _hang_up(
     node: Node, serving: asyncio.Task[None], reload: SettingsReload, terminals: Sequence[int]
 ) -> None:
-    """Reload; but the node of a terminal that was closed stops."""
+    """Reload, once the node has started; but that of a terminal that was closed stops."""
     if terminals and not any(os.isatty(number) for number in terminals):
         _stop(node, serving)
     elif node.is_running:
         reload.run()
+    elif not node.stop_requested:
+        loop = asyncio.get_running_loop()
+        loop.call_later(_START_SECONDS, _hang_up, node, serving, reload, terminals)
 
 
 def _stop(node: Node, serving: asyncio.Task[None]) -> None:
