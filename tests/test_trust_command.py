@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from thenodes_core.security.identity import Identity
 from thenodes_plugin_api import Realm
 
 from .conftest import StartNode
-from .nodes import DEADLINE_SECONDS, THENODES, RunningNode, data_of, fails, thenodes, wait_until
+from .nodes import RunningNode, data_of, fails, thenodes, wait_until
 
 EVIL = "a\x1b[2Jb\n\u202e"
 REALM = Realm(name="default", code="default", version="1.0")
@@ -461,25 +459,3 @@ def test_sighup_without_a_file_reads_the_keys_on_disk(start_node: StartNode) -> 
 
     assert listed("trusted") == [key]
     assert node.stop()[0] == 0
-
-
-def test_a_closed_terminal_stops_the_node_in_order() -> None:
-    ours, theirs = pty.openpty()
-    # setsid makes the terminal the one that the node belongs to, as a login does.
-    node = subprocess.Popen(
-        ["setsid", "--ctty", *THENODES, "run", "--port", "0"],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    try:
-        wait_until(lambda: Path("data/control.sock").exists(), "the node")
-        os.close(ours)
-        node.wait(DEADLINE_SECONDS)
-    finally:
-        node.kill()
-        node.wait()
-
-    assert node.returncode == 0
-    assert events()[-1]["action"] == "stopping"

@@ -97,6 +97,17 @@ async def test_an_unknown_command_is_an_error_that_names_it(table: CommandTable)
         await table.run("dance now")
 
 
+async def test_the_first_word_of_a_command_of_several_is_answered_with_those_there_are() -> None:
+    table = CommandTable()
+    for name in ("trust promote", "trust own list"):
+        table.add(echo(name))
+
+    with pytest.raises(CommandError) as caught:
+        await table.run("trust own")
+
+    assert str(caught.value) == "unknown command 'trust own'; try: trust own list, trust promote"
+
+
 async def test_a_line_with_a_prefix_is_the_plugins(table: CommandTable) -> None:
     reply = await table.run("/kv put  key  a value ")
 

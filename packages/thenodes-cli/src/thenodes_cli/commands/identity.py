@@ -87,7 +87,7 @@ Examples:
 @click.option("--force", is_flag=True, help="Make another key where there is one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def new(config_file: Path | None, state_dir: Path | None, force: bool, as_json: bool) -> None:
-    """Make a node's key and certificate, before its first start or in the place of others.
+    """Make a node's key and certificate.
 
     A node that has none makes them itself when it starts. With another key it is
     another node: its derived id changes, and under a configured id peers that know it

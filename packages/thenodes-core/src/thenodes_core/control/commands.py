@@ -131,6 +131,9 @@ class CommandTable:
             command = self._names.get(" ".join(words[:count]))
             if command is not None:
                 return await command.run(words[count:])
+        known = sorted(name for name in self._names if name.startswith(f"{words[0]} "))
+        if known:
+            raise CommandError(f"unknown command {' '.join(words)!r}; try: {', '.join(known)}")
         raise CommandError(f"unknown command {words[0]!r}; help lists what there is")
 
 
