@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from thenodes_cli.app import app
-from thenodes_core.config import load_config, make_config, setting_types
+from thenodes_core.config import load_config, make_config, setting_types, validate
 from thenodes_core.protocol.close import CloseCode
 from thenodes_plugin_api import parse_manifest
 
@@ -41,7 +41,7 @@ def test_every_setting_is_documented(key: str) -> None:
     "name",
     sorted(
         set(
-            re.findall(r'(?:action=|_emit\(|_report\()\s*"([a-z_]+)"', SOURCES)
+            re.findall(r'(?:action=|_emit\(|_report\(|_tell\(|\.report\()\s*"([a-z_]+)"', SOURCES)
             + re.findall(r'counters\.add\(\s*"([a-z_]+)"', SOURCES)
             + re.findall(r'reason="([a-z_]+)"', SOURCES)
             + re.findall(r'_emit\(\s*[\w.]+, "([a-z_]+)"', SOURCES)
@@ -51,6 +51,20 @@ def test_every_setting_is_documented(key: str) -> None:
 )
 def test_every_event_counter_and_reason_is_documented(name: str) -> None:
     assert re.search(rf"`{name}[`.]", REFERENCE)
+
+
+TRUST = (ROOT / "packages/thenodes-core/src/thenodes_core/security/trust.py").read_text()
+
+
+@pytest.mark.parametrize(
+    "reason",
+    sorted(
+        set(re.findall(r'_failed\(\s*"([a-z-]+)"', TRUST))
+        | set(re.findall(r'_passed\([^()]*, "([a-z-]+)"\)', TRUST))
+    ),
+)
+def test_every_reason_of_the_trust_policy_is_documented(reason: str) -> None:
+    assert f"`{reason}`" in (ROOT / "docs" / "security.md").read_text()
 
 
 @pytest.mark.parametrize("code", list(CloseCode))
@@ -67,6 +81,14 @@ def test_every_rejection_code_is_documented(code: str) -> None:
 def test_every_command_is_documented_and_has_help_with_an_example(name: str) -> None:
     assert f"`thenodes {name}`" in REFERENCE
     assert "Example" in thenodes(name, "--help").stdout
+
+
+def test_the_configurations_of_the_security_guide_are_valid() -> None:
+    examples = blocks(ROOT / "docs" / "security.md", "toml")
+
+    assert len(examples) == 3
+    for example in examples:
+        validate(make_config(tomllib.loads(example)).config)
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
