@@ -26,12 +26,16 @@ def frames() -> Iterator[bytes]:
         yield frame[4:]
     for vector in _load("invalid")["binary"]:
         yield bytes.fromhex(vector["hex"])
+    for message in _handshake_messages("thenodes.v1.bin"):
+        yield bytes.fromhex(message)
 
 
 def envelopes() -> Iterator[bytes]:
     """Envelopes, and what `envelope.one_input` puts into one."""
     for vector in [*_load("messages"), *_load("reference"), *_load("invalid")["json"]]:
         yield vector["json"].encode()
+    for message in _handshake_messages("thenodes.v1.json"):
+        yield message.encode()
     for vector in _load("messages"):
         envelope = json.loads(vector["json"])
         if isinstance(envelope["msg_type"], dict):
@@ -47,6 +51,14 @@ def words() -> list[str]:
     """The strings that an envelope is made of."""
     names = {field.encode_name for kind in KINDS for field in msgspec.structs.fields(kind)}
     return sorted({*names, *(kind.token for kind in KINDS), *PAYLOAD_TYPES, *_OTHER_WORDS})
+
+
+def _handshake_messages(subprotocol: str) -> Iterator[str]:
+    for vector in _load("handshake")["handshakes"]:
+        if vector["subprotocol"] == subprotocol:
+            for side in (vector["acceptor"], vector["dialer"]):
+                yield side["hello"]
+                yield side["auth"]
 
 
 def _load(name: str) -> Any:
