@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from collections.abc import Sequence
 
 from thenodes_core.config import expand
 from thenodes_core.errors import StateDirError
-from thenodes_core.events.json_lines import JsonLinesSink
+from thenodes_core.events.json_lines import EVENTS_FILE, JsonLinesSink
 from thenodes_plugin_api import Event
 
 from .node_files import NodeFiles
 
-__all__ = ["operator", "record"]
-
-# Where a node writes it, unless it is told otherwise.
-_EVENTS_FILE = "logs/events.jsonl"
+__all__ = ["record"]
 
 
 def record(files: NodeFiles, events: Sequence[Event]) -> None:
@@ -28,7 +24,7 @@ def record(files: NodeFiles, events: Sequence[Event]) -> None:
     table = files.config.logging
     if not events or table.json_path == "":
         return
-    path = expand(table.json_path) if table.json_path else files.state_dir / _EVENTS_FILE
+    path = expand(table.json_path) if table.json_path else files.state_dir / EVENTS_FILE
     sink = JsonLinesSink(path, max_bytes=table.json_max_bytes, keep=table.json_rotate)
     try:
         asyncio.run(sink.handle_batch(events))
@@ -36,11 +32,3 @@ def record(files: NodeFiles, events: Sequence[Event]) -> None:
         raise StateDirError(
             f"{path}: what was done cannot be written to the event log: {error.strerror}"
         ) from error
-
-
-def operator() -> str:
-    """Who runs this command."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

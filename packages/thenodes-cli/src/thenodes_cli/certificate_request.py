@@ -14,6 +14,7 @@ import tomlkit
 
 from thenodes_core.config import expand
 from thenodes_core.errors import CredentialError, StateDirError
+from thenodes_core.peers.trust_keeper import operator
 from thenodes_core.security.certificates import (
     Certificate,
     make_certificate,
@@ -26,7 +27,7 @@ from thenodes_core.store.state_dir import StateDir
 from thenodes_core.store.trust_store import ISSUERS_DIR, TRUSTED_DIR
 from thenodes_plugin_api import PromotionEvent, Realm
 
-from .audit import operator, record
+from .audit import record
 from .certificate_file import CertificateFile, day, describe_certificate, write_certificates
 from .node_files import NodeFiles
 from .output import warn

@@ -11,7 +11,7 @@ import msgspec
 
 from thenodes_plugin_api import NodeId
 
-__all__ = ["Address", "Scope", "host_port", "parse_address", "scope"]
+__all__ = ["Address", "Scope", "host_port", "listening_at", "parse_address", "scope"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
@@ -98,3 +98,20 @@ def parse_address(text: str, *, scheme: str = "ws") -> Address:
 def host_port(host: str, port: int) -> str:
     """`host:port`, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def listening_at(remote: str, listen_addr: str | None) -> str | None:
+    """Where a peer that dialled can be dialled: its own host, with the port that it names.
+
+    Args:
+        remote: its end of the connection, `host:port`.
+        listen_addr: what it says of where it listens; of that, only the port is believed.
+    """
+    if listen_addr is None:
+        return None
+    try:
+        port = parse_address(listen_addr).port
+    except ValueError:
+        return None
+    host = remote.rpartition(":")[0].strip("[]")
+    return host_port(host, port) if host else None

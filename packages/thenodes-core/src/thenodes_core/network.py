@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs
@@ -16,7 +18,7 @@ from .clock import Clock
 from .config import Config, EncryptionTable, uses_tls
 from .control.status import DialStatus
 from .credentials import Credentials
-from .errors import StartError, StateDirError
+from .errors import DialError, StartError, StateDirError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .peers.admission import Admission
@@ -148,9 +150,12 @@ class PeerNetwork:
             self._supervisor.spawn_for_ever(self._make_discovery().run, "discovery")
 
     def use(self, table: EncryptionTable) -> None:
-        """Take another trust policy while the node runs, and read the keys on disk again."""
+        """Take another trust policy while the node runs, and read the keys on disk again.
+
+        Raises:
+            ConfigError: it cannot work; then nothing changes.
+        """
         self.trust.use(table)
-        self.trust.reload()
 
     def _trust_changed(self) -> None:
         """Judge again who is connected, and dial who may have been refused."""
@@ -158,6 +163,14 @@ class PeerNetwork:
         self.peers.judge_again()
         for dialer in self._dialers:
             dialer.wake()
+        for address in self._admission.now_trusted():
+            self._supervisor.spawn(partial(self._call_back, address), f"call back {address}")
+
+    async def _call_back(self, address: str) -> None:
+        """Dial a peer that was refused before its key was trusted: it would wait for longer."""
+        with contextlib.suppress(DialError):
+            link = await self._transport.dial(parse_address(address, scheme=self._scheme).url)
+            await self.peers.serve(link, Role.DIALER)
 
     async def _renew(self) -> None:
         told = ""

@@ -46,7 +46,7 @@ from .descriptors import descriptor_limit
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
-from .events.json_lines import JsonLinesSink
+from .events.json_lines import EVENTS_FILE, JsonLinesSink
 from .network import PeerNetwork
 from .peers.manager import PeerManager
 from .peers.persistence import KnownPeersKeeper
@@ -66,9 +66,6 @@ __all__ = ["Node"]
 _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
 _OTHER_DESCRIPTORS = 100
-
-# Where events are logged in the state directory, unless the operator says otherwise.
-EVENTS_FILE = "events.jsonl"
 
 # The first words of the node's own commands and of the prompt's.
 _RESERVED = BUILTIN_COMMANDS | {"exit", "quit"}
@@ -197,10 +194,13 @@ class Node:
         """Take other settings of `[encryption.trust_policy]` while the node runs.
 
         The keys on disk are read again, too. Peers that are connected are judged again.
+
+        Raises:
+            ConfigError: they cannot work; then nothing changes.
         """
         encryption = structs.replace(self.config.encryption, trust_policy=table)
-        self.config = structs.replace(self.config, encryption=encryption)
         self._started.use(encryption)
+        self.config = structs.replace(self.config, encryption=encryption)
 
     def stop(self) -> None:
         """Ask whoever runs the node to leave its context; see `wait_stopped`."""
@@ -353,7 +353,7 @@ class Node:
     def _keep_log(self) -> None:
         table = self.config.logging
         if table.json_path is None and not self._state.is_temporary:
-            path = self._state.subdirectory("logs") / EVENTS_FILE
+            path = self._state.subdirectory(EVENTS_FILE.parent.name) / EVENTS_FILE.name
         elif table.json_path:
             path = expand(table.json_path)
         else:

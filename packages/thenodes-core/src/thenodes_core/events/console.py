@@ -51,8 +51,12 @@ def describe(event: Event) -> str:
         case PluginEvent():
             text = f"[{event.plugin}] {event.detail or event.action}"
         case PromotionEvent():
-            done = "promoted" if event.success else "not promoted"
-            text = f"{event.fingerprint} {done}: {event.from_store} to {event.to_store}"
+            done = "moved" if event.success else "not moved"
+            way = f"from {event.from_store} to {event.to_store} by {event.operator}"
+            text = f"key {event.fingerprint} {done} {way}"
         case TrustDecisionEvent():
-            text = f"trust {event.decision} ({event.mode}: {event.reason}) {event.peer_addr or ''}"
+            key = f"key {event.fingerprint}" if event.fingerprint else "no key"
+            done = "admitted" if event.decision == "accept" else "refused"
+            why = f"{event.reason} (mode {event.mode})"
+            text = f"trust policy: {event.peer_addr or 'a peer'} {done}, {why}, {key}"
     return printable(text)

@@ -16,7 +16,10 @@ from thenodes_plugin_api import Event, Level, SystemEvent
 
 from ..text import printable_json
 
-__all__ = ["JsonLinesSink"]
+__all__ = ["EVENTS_FILE", "JsonLinesSink"]
+
+EVENTS_FILE = Path("logs/events.jsonl")
+"""Where a node logs in its state directory, unless the operator says otherwise."""
 
 _BACKLOG_EVENTS = 16_384
 

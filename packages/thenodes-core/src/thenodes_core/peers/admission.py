@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives import serialization
 
 from thenodes_plugin_api import Direction, Hello, Level, NetworkEvent, Realm, Reason
 
-from ..address import Address
+from ..address import Address, listening_at
 from ..clock import Clock
 from ..credentials import Credentials
 from ..errors import CredentialError, StateDirError
@@ -25,6 +27,7 @@ from ..store.trust_store import TrustStore
 
 __all__ = ["Admission"]
 
+_REFUSED = 256
 _DIRECTIONS = {Role.ACCEPTOR: Direction.INBOUND, Role.DIALER: Direction.OUTBOUND}
 
 
@@ -68,6 +71,8 @@ class Admission:
         self._clock = clock
         self._refusals = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
         self._unrecorded = False
+        # Refused keys with where they listen, the latest last.
+        self._refused: dict[str, str] = {}
 
     @property
     def certificate_digests(self) -> frozenset[bytes]:
@@ -99,6 +104,18 @@ class Admission:
         if through is not None:
             self._events.emit(decision_event(decision, subject, at=self.now, stored=stored))
         return decision
+
+    def remember_refused(self, key: str, address: str) -> None:
+        """Note where a peer listens that was refused: its key may be trusted soon."""
+        self._refused.pop(key, None)
+        self._refused[key] = address
+        if len(self._refused) > _REFUSED:
+            del self._refused[next(iter(self._refused))]
+
+    def now_trusted(self) -> Sequence[str]:
+        """Where peers listen that were refused, and whose keys are trusted since."""
+        found = [key for key in self._refused if self._store.is_trusted(key)]
+        return [self._refused.pop(key) for key in found]
 
     def bind(self, node_id: str, key: str) -> bool:
         """Bind a chosen id to a key; False where too many are bound."""
@@ -180,6 +197,9 @@ class Judgement:
         decision = self._admission.decide(subject)
         if decision.accepted:
             return None
+        address = listening_at(self._remote, hello.listen_addr)
+        if self._role is Role.ACCEPTOR and decision.fingerprint is not None and address:
+            self._admission.remember_refused(decision.fingerprint, address)
         detail = f"not trusted here: {decision.reason}"
         return Ending.here(CloseCode.IDENTITY, detail, reason=Reason.POLICY_DENIED)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
@@ -19,7 +18,7 @@ from thenodes_plugin_api import (
     PeerSource,
 )
 
-from ..address import Address, Scope, host_port, parse_address, scope
+from ..address import Address, Scope, host_port, listening_at, parse_address, scope
 from ..clock import Clock
 from ..config import DiscoveryTable
 from ..errors import DialError
@@ -284,11 +283,6 @@ def _may_travel(addr: str, near: Scope) -> bool:
 
 
 def _listening_at(peer: PeerInfo) -> str | None:
-    """Where a peer that dialled can be dialled: its own host, with the port that it names."""
-    if peer.listen_addr is None or peer.direction is Direction.OUTBOUND:
+    if peer.direction is Direction.OUTBOUND:
         return None
-    with contextlib.suppress(ValueError):
-        port = parse_address(peer.listen_addr).port
-        host = peer.address.rpartition(":")[0].strip("[]")
-        return host_port(host, port) if host else None
-    return None
+    return listening_at(peer.address, peer.listen_addr)

@@ -48,6 +48,8 @@ _USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
 # Endings of an established session that are the peer's fault.
 _BREACHES = frozenset({CloseCode.PROTOCOL, CloseCode.RATE_LIMITED})
 
+_BY_POLICY = (CloseCode.IDENTITY, Reason.POLICY_DENIED)
+
 _LOOK_SECONDS = 1.0
 _OVERLOADED_RETRY_SECONDS = 10.0
 
@@ -453,8 +455,9 @@ class PeerManager:
         self._counters.add("sessions_refused", reason=word)
         usual = ending.code in _USUAL
         damper = self._usual_reports if usual else self._reports
-        # What a dialling side is refused, its Dialer reports, once.
-        dialled = session.role is Role.DIALER
+        # What a dialling side is refused, its Dialer reports, once; what the trust policy
+        # refuses is an event of its own.
+        dialled = session.role is Role.DIALER or _is_told_otherwise(ending)
         kept_back = 0 if dialled else damper.let_through(self._clock.monotonic())
         if kept_back is None:
             return
@@ -492,6 +495,10 @@ class PeerManager:
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _is_told_otherwise(ending: Ending) -> bool:
+    return not ending.by_peer and (ending.code, ending.reason) == _BY_POLICY
 
 
 def _overloaded(detail: str) -> Ending:

@@ -28,7 +28,7 @@ from ..store.trust_store import (
     TrustStore,
 )
 
-__all__ = ["TrustKeeper"]
+__all__ = ["TrustKeeper", "operator"]
 
 _LOOK_SECONDS = 2.0
 _CERTIFICATE_SUFFIXES = frozenset({".pem", ".crt", ".cer"})
@@ -96,36 +96,43 @@ class TrustKeeper:
         problems = self.store.load()
         if problem := self.known.load():
             problems.append(problem)
-        self.authorities, more = _read_authorities(self._issuers)
-        for problem in [*problems, *more]:
-            self._tell("trust_file_unusable", problem)
-        key = self._needs_authorities()
+        self._tell_problems([*problems, *self._read_authorities()])
+        self._check_authorities(self._table)
+
+    def use(self, table: EncryptionTable) -> None:
+        """Take another policy while a node runs, and read the keys on disk again.
+
+        Raises:
+            ConfigError: the policy cannot work; then nothing changes.
+        """
+        problems = self._read_authorities()
+        self._check_authorities(table)
+        self._table = table
+        self._tell_problems([*problems, *self.store.load()])
+        self._changed()
+
+    def reload(self) -> list[str]:
+        """Read the keys on disk again, and those of CAs; returns what is wrong with files."""
+        problems = [*self.store.load(), *self._read_authorities()]
+        self._tell_problems(problems)
+        self._changed()
+        return problems
+
+    def _read_authorities(self) -> Sequence[str]:
+        self.authorities, problems = _read_authorities(self._issuers)
+        return problems
+
+    def _check_authorities(self, table: EncryptionTable) -> None:
+        key = _needs_authorities(table)
         if key and not self.authorities:
             raise ConfigError(
                 f"{key}: needs the certificate of a CA, and there is none in {self._issuers}; "
                 "put it there as a .pem file, or name another encryption.paths.issuer_cert_dir"
             )
 
-    def _needs_authorities(self) -> str | None:
-        table, policy = self._table, self._table.trust_policy
-        if policy.mode == "ca":
-            return 'encryption.trust_policy.mode = "ca"'
-        if policy.enforce_ca_chain and not policy.accept_self_signed:
-            return "encryption.trust_policy.enforce_ca_chain"
-        return "encryption.mtls" if table.mtls else None
-
-    def use(self, table: EncryptionTable) -> None:
-        """Take other pins, and whatever else of the policy may change while a node runs."""
-        self._table = table
-        self._changed()
-
-    def reload(self) -> list[str]:
-        """Read trusted, observed and rejected keys again; returns what is wrong with files."""
-        problems = self.store.load()
+    def _tell_problems(self, problems: Sequence[str]) -> None:
         for problem in problems:
             self._tell("trust_file_unusable", problem)
-        self._changed()
-        return problems
 
     async def watch(self) -> None:
         """Take up what others do to the files, and write what was learned, for ever."""
@@ -168,7 +175,7 @@ class TrustKeeper:
                 fingerprint=moved.fingerprint,
                 from_store=moved.from_store,
                 to_store=moved.to_store,
-                operator=_operator(),
+                operator=operator(),
                 success=True,
                 at=self._clock.time(),
             )
@@ -188,7 +195,7 @@ class TrustKeeper:
             self.known.save()
         except StateDirError as error:
             raise TrustError(str(error)) from error
-        self._tell("key_forgotten", f"{_operator()} let the key of {name} be forgotten", Level.INFO)
+        self._tell("key_forgotten", f"{operator()} let the key of {name} be forgotten", Level.INFO)
         self._changed()
 
     def explain(self, prefix: str) -> tuple[str, Decision]:
@@ -276,11 +283,21 @@ class TrustKeeper:
         self._emit(SystemEvent(action=action, detail=detail, level=level, at=at))
 
 
+def _needs_authorities(table: EncryptionTable) -> str | None:
+    policy = table.trust_policy
+    if policy.mode == "ca":
+        return 'encryption.trust_policy.mode = "ca"'
+    if policy.enforce_ca_chain and not policy.accept_self_signed:
+        return "encryption.trust_policy.enforce_ca_chain"
+    return "encryption.mtls" if table.mtls else None
+
+
 def _place(named: str | None, default: Path) -> Path:
     return expand(named) if named else default
 
 
-def _operator() -> str:
+def operator() -> str:
+    """Who does it: the user that this process runs as."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

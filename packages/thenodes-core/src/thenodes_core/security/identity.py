@@ -126,7 +126,8 @@ def read_private(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise StateDirError(f"{path}: {error.strerror}") from error
-    if mode & 0o077:
+    # A file without one, named by mistake, is for its reader to refuse.
+    if mode & 0o077 and b"PRIVATE KEY" in content:
         raise StateDirError(
             f"{path}: others can read this private key (mode {mode:04o}, expected 0600). "
             f"If nobody copied it: chmod 600 {path}"
@@ -140,6 +141,8 @@ def _read(path: Path) -> Identity | None:
 
 
 def _parse(path: Path, content: bytes) -> PrivateKey:
+    if b"PRIVATE KEY" not in content and b"BEGIN CERTIFICATE" in content:
+        raise StateDirError(f"{path}: expected a private key, and it holds a certificate")
     way_out = "Restore it from a backup, or move it away to get a new key (and a new node id)."
     try:
         key = serialization.load_pem_private_key(content, password=None)

@@ -6,9 +6,10 @@ import errno
 import os
 import ssl
 
-__all__ = ["dial_problem", "listen_problem"]
+__all__ = ["dial_hint", "dial_problem", "listen_problem"]
 
 _NOT_HERE = "not an address of this machine"
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
 
 
 def listen_problem(host: str, port: int, error: OSError) -> str:
@@ -35,6 +36,9 @@ def dial_problem(error: BaseException) -> str:
             return "no answer in time"
         case ssl.SSLCertVerificationError():
             return f"TLS certificate refused: {error.verify_message}"
+        case ConnectionResetError() if not error.args:
+            # How asyncio tells it.
+            return "the connection ended during the TLS handshake"
         case ssl.SSLError():
             return f"TLS failed: {error.reason or error}".lower().replace("tls", "TLS")
         case OSError() if error.errno is not None and error.errno > 0:
@@ -42,3 +46,18 @@ def dial_problem(error: BaseException) -> str:
         case _:
             cause = error.__cause__
             return str(error) + (f": {cause}" if cause is not None else "")
+
+
+def dial_hint(scheme: str, error: BaseException) -> str:
+    """What may be the matter where a connection ended early; empty where that says nothing."""
+    match scheme, error:
+        case "ws", _ if isinstance(error.__cause__, EOFError):
+            return "; perhaps only wss:// is taken there"
+        case "wss", _ if isinstance(error.__cause__, EOFError):
+            # In TLS 1.3 a server looks at a client's certificate when the client is done.
+            return "; perhaps a certificate of a CA is asked for there (mtls)"
+        case "wss", ConnectionResetError() if not error.args:
+            return "; perhaps only ws:// is taken there"
+        case "wss", ssl.SSLError() if error.reason in _NO_TLS:
+            return "; perhaps only ws:// is taken there"
+    return ""

@@ -28,7 +28,7 @@ from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
 from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
-from .problems import dial_problem, listen_problem
+from .problems import dial_hint, dial_problem, listen_problem
 
 __all__ = ["ClientTls", "WebSocketLink", "WebSocketTransport"]
 
@@ -67,6 +67,8 @@ class WebSocketLink:
         self._connection = connection
         self._close_seconds = close_seconds
         self.verified_host = verified_host
+        # Kept: a closed connection no longer knows it.
+        self.remote = _format(connection.remote_address)
         self._text = connection.subprotocol != _OFFERED[0]
         connection.taken_opcode = Opcode.TEXT if self._text else Opcode.BINARY
 
@@ -74,11 +76,6 @@ class WebSocketLink:
     def subprotocol(self) -> str:
         """The encoding that both sides agreed on; none offered counts as JSON."""
         return self._connection.subprotocol or _JSON
-
-    @property
-    def remote(self) -> str:
-        """The other end, `host:port`."""
-        return _format(self._connection.remote_address)
 
     @property
     def encrypted(self) -> bool:
@@ -237,10 +234,10 @@ class WebSocketTransport:
         Raises:
             DialError: refused, unreachable, not a node, or too slow.
         """
+        scheme = address.partition(":")[0].lower()
         try:
-            parts = urlsplit(address)
-            tls, host = self._client_tls, parts.hostname or ""
-            if parts.scheme != "wss":
+            tls, host = self._client_tls, urlsplit(address).hostname or ""
+            if scheme != "wss":
                 return self._link(await self._connect(address))
             if tls is not None and _is_ip(host):
                 return self._link(await self._connect(address, ssl=tls.unverified))
@@ -253,7 +250,8 @@ class WebSocketTransport:
                     raise
             return self._link(await self._connect(address, ssl=tls.unverified))
         except (OSError, TimeoutError, InvalidHandshake, InvalidURI, EOFError) as error:
-            raise DialError(f"{address}: {dial_problem(error)}") from error
+            why = dial_problem(error) + dial_hint(scheme, error)
+            raise DialError(f"{address}: {why}") from error
         except ValueError as error:
             raise DialError(f"{address}: not an address that can be dialled: {error}") from error
 
