@@ -284,7 +284,7 @@ def test_wrong_options_make_nothing(words: tuple[str, ...], expected: str) -> No
         (("--out-cert", "."), ".: cannot be replaced: Is a directory"),
         (("--out-key", "."), ".: Is a directory"),
         (("--out-key", "none/a.pem"), "none: no such folder"),
-        (("--out-key", "text"), "text: others can read this private key"),
+        (("--out-key", "text"), "text: not an unencrypted PEM private key"),
         (("--out-key", "private"), "private: not an unencrypted PEM private key"),
         (("--out-key", "a.crt"), "a.crt: it is the file of the key"),
         (("--out-cert", "leaf.pem"), "leaf.pem: holds a private key, which is never replaced"),

@@ -705,6 +705,25 @@ async def test_a_peer_gets_in_past_many_that_never_say_who_they_are(
     assert [peer.node_id for peer in hub.manager.all()] == ["a"]
 
 
+async def test_of_2000_peers_that_never_say_who_they_are_512_are_waited_for(
+    make_side: MakeSide, network: MemoryNetwork
+) -> None:
+    hub = make_side("hub", limits=Limits())
+    await hub.listen()
+    for _ in range(2000):
+        await network.dial(f"ws://127.0.0.1:{hub.port}")
+        await asyncio.sleep(0)
+    await settle()
+    waited_for = hub.open_sessions
+
+    await make_side("a").dial(hub)
+    await settle()
+
+    assert waited_for == 512
+    assert hub.counters.get("sessions_refused", reason="crowded_out") == 2000 - 512 + 1
+    assert [peer.node_id for peer in hub.manager.all()] == ["a"]
+
+
 async def test_handshakes_with_peers_that_never_read_are_no_more_than_allowed(
     make_side: MakeSide, clock: ManualClock
 ) -> None:
