@@ -76,7 +76,9 @@ class Page:
         target = self._call("Target.createTarget", {"url": self._url})["targetId"]
         attach = {"targetId": target, "flatten": True}
         self._session = self._call("Target.attachToTarget", attach)["sessionId"]
-        wait_until(lambda: self.run("document.readyState") == "complete", self._url)
+        # At first there is an empty page, which is complete as well.
+        loaded = "document.readyState == 'complete' && location.href != 'about:blank'"
+        wait_until(lambda: self.run(loaded), self._url)
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page."""

@@ -189,6 +189,19 @@ async def test_a_peer_without_a_key_may_not_use_an_id_that_is_known_with_one(
     assert "is known here with a key" in refused(gate.all(Hello("hub", realm=REALM)))
 
 
+async def test_a_peer_without_a_key_that_took_its_time_may_not_use_an_id_proven_meanwhile(
+    gate: Gate, identity: Identity
+) -> None:
+    gate.use(require_identity=False)
+    keyless, judge = Hello("hub", realm=REALM), gate.judge()
+    assert judge.knows(keyless) is None
+    assert judge.admits(keyless) is None
+
+    gate.all(gate.hello(identity, "hub"))
+
+    assert "is known here with a key" in refused(judge.met(keyless))
+
+
 async def test_a_certificate_of_another_key_is_refused(gate: Gate, identity: Identity) -> None:
     other = gate.hello(Identity.generate())
 
@@ -201,7 +214,9 @@ async def test_a_certificate_of_another_key_is_refused(gate: Gate, identity: Ide
 async def test_what_is_no_certificate_and_no_card_is_refused(
     gate: Gate, identity: Identity, field: str
 ) -> None:
-    assert "not a c" in refused(gate.all(gate.hello(identity, **{field: b"nonsense"})))
+    hello = structs.replace(gate.hello(identity), **{field: b"nonsense"})
+
+    assert "not a c" in refused(gate.all(hello))
 
 
 async def test_a_card_of_another_node_is_refused(gate: Gate, identity: Identity) -> None:

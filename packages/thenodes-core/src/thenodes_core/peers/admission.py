@@ -169,13 +169,8 @@ class Judgement:
 
     def knows(self, hello: Hello) -> Ending | None:
         """Check a HELLO against what is known of its id and key; nothing is proven yet."""
-        known = self._admission.ids.fingerprint_of(hello.node_id)
-        if hello.public_key is None:
-            if known is None:
-                return None
-            return _refused(f"{hello.node_id} is known here with a key, and shows none")
-        if known is not None and known != fingerprint(hello.public_key):
-            return _refused(_another_key(hello.node_id, known, hello.public_key))
+        if (ending := self._knows_key(hello)) is not None:
+            return ending
         try:
             self._certificate = _certificate_of(hello)
             self._card = self._card_of(hello)
@@ -206,7 +201,8 @@ class Judgement:
     def met(self, hello: Hello) -> Ending | None:
         """Bind the id to the key, and keep the card."""
         if hello.public_key is None:
-            return None
+            # Somebody may have proven a key for that id while this peer took its time.
+            return self._knows_key(hello)
         admission, key = self._admission, fingerprint(hello.public_key)
         if self._card is not None and not admission.cards.take(self._card):
             return _refused(f"{hello.node_id} shows a card that is older than one seen")
@@ -215,13 +211,22 @@ class Judgement:
         if hello.node_id == derive_node_id(hello.public_key):
             return None
         # Another session may have bound it while this one shook hands.
-        known = admission.ids.fingerprint_of(hello.node_id)
-        if known is not None and known != key:
-            return _refused(_another_key(hello.node_id, known, hello.public_key))
+        if (ending := self._knows_key(hello)) is not None:
+            return ending
         if not admission.bind(hello.node_id, key):
             return Ending.here(
                 CloseCode.OVERLOADED, "too many ids are known here to admit another chosen one"
             )
+        return None
+
+    def _knows_key(self, hello: Hello) -> Ending | None:
+        known = self._admission.ids.fingerprint_of(hello.node_id)
+        if known is None:
+            return None
+        if hello.public_key is None:
+            return _refused(f"{hello.node_id} is known here with a key, and shows none")
+        if known != fingerprint(hello.public_key):
+            return _refused(_another_key(hello.node_id, known, hello.public_key))
         return None
 
     def _card_of(self, hello: Hello) -> Card | None:
