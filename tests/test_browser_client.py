@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -106,6 +107,15 @@ def test_the_page_proves_itself_lists_messages_and_sends_one(
 
     page.click("connect")
     wait_until(lambda: not node.peers(), "the page to leave")
+
+
+def test_the_page_derives_the_codes_of_realms_as_nodes_do(page: _Page) -> None:
+    vectors = json.loads((Path(__file__).parent / "vectors" / "realm.json").read_text())
+    names = json.dumps([vector["name"] for vector in vectors])
+
+    codes = page.run(f"{names}.map(realmCode)")
+
+    assert codes == [vector["code"] for vector in vectors]
 
 
 def test_the_page_keeps_its_key_until_it_is_asked_for_a_new_one(page: _Page) -> None:
