@@ -33,6 +33,11 @@ class Address(msgspec.Struct, frozen=True):
     port: int
     node_id: str | None = None
 
+    @property
+    def bare(self) -> str:
+        """The text without the node id: where it is, and not who."""
+        return self.text.partition("#")[0]
+
     def __str__(self) -> str:
         return self.text
 

@@ -242,7 +242,7 @@ class PeerNetwork:
             self.peers,
             self._known,
             self._transport,
-            self._config.bootstrap_nodes,
+            [parse_address(text).bare for text in self._config.bootstrap_nodes],
             self._supervisor.spawn,
             self._counters,
             clock=self._clock,

@@ -448,3 +448,12 @@ async def test_to_be_woken_while_connected_changes_nothing(bench: Bench) -> None
     await bench.clock.advance(BASE_SECONDS)
 
     assert (early, bench.waits) == (1, [60.0 + BASE_SECONDS])
+
+
+async def test_an_address_is_known_without_the_id_that_has_to_answer_there(tidy: None) -> None:
+    bench = Bench(f"{ADDRESS}#b")
+
+    await bench.start()
+
+    (record,) = await bench.known.all()
+    assert (record.addr, record.failures) == (ADDRESS, 1)

@@ -116,7 +116,7 @@ class Dialer:
 
     async def run(self) -> None:
         """Keep the address connected; returns only where it is this node's own."""
-        self._known.add(self._address.text, PeerSource.BOOTSTRAP)
+        self._known.add(self._address.bare, PeerSource.BOOTSTRAP)
         while True:
             self._note("dialling", self.attempt.error)
             self._counters.add("dials")
@@ -151,7 +151,7 @@ class Dialer:
         self._reported = ""
         self._note("connected", "")
         self._known.mark_success(
-            self._address.text, node_id=peer.node_id, capabilities=peer.capabilities
+            self._address.bare, node_id=peer.node_id, capabilities=peer.capabilities
         )
 
     async def _after(self, served: Served) -> None:
@@ -177,7 +177,7 @@ class Dialer:
                 await self._woken.wait()
 
     def _fail(self, error: str) -> None:
-        self._known.mark_failure(self._address.text)
+        self._known.mark_failure(self._address.bare)
         self._counters.add("dial_failures")
         self._note("waiting", error)
         if error == self._reported:
