@@ -56,6 +56,7 @@ UNKNOWN = Keys()
 TRUSTED = Keys(trusted=PEER.fingerprint)
 OBSERVED = Keys(observed=PEER.fingerprint)
 REJECTED = Keys(trusted=PEER.fingerprint, rejected=PEER.fingerprint)
+REVOKED = Keys(rejected=PEER.fingerprint)
 
 
 def subject(
@@ -530,7 +531,7 @@ def test_certificates_made_here_name_their_realm(certificate: str) -> None:
 # What is recorded.
 @pytest.mark.parametrize("store", ["none", "observed"])
 @pytest.mark.parametrize(
-    "keys", [UNKNOWN, OBSERVED, TRUSTED, REJECTED], ids=["new", "observed", "trusted", "rejected"]
+    "keys", [UNKNOWN, OBSERVED, TRUSTED, REVOKED], ids=["new", "observed", "trusted", "revoked"]
 )
 @pytest.mark.parametrize("mode", MODES)
 def test_keys_that_are_neither_trusted_nor_revoked_are_recorded(

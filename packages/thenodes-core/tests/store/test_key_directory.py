@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def certificate_pem(identity: Identity) -> bytes:
 
 
 PEM_A, PEM_B, PEM_C = (key_pem(key) for key in KEYS)
+CERTIFICATE = certificate_pem(KEYS[2])
+DER = serialization.Encoding.DER
+# The version of a certificate, as the field [0] of its DER.
+V3, V6 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05"
 
 
 @pytest.fixture
@@ -202,8 +207,21 @@ def _block(label: str, body: bytes) -> bytes:
         _block("PUBLIC KEY", b""),
         b"-----BEGIN RSA-----\nAAAA\n-----END PUBLIC KEY-----\n",
         _block("PUBLIC KEY", b"\xff\xfe\x00\n"),
+        PEM_C.replace(b"BEGIN PUBLIC KEY", b"BEGIN PUBLIC XXX"),
+        PEM_C.replace(b"KEY-----\nM", b"KEY-----\n!M"),
+        pem(x509.load_pem_x509_certificate(CERTIFICATE).public_bytes(DER).replace(V3, V6)),
     ],
-    ids=["short", "no base64", "no certificate", "empty", "labels differ", "binary"],
+    ids=[
+        "short",
+        "no base64",
+        "no certificate",
+        "empty",
+        "labels differ",
+        "binary",
+        "labels differ by little",
+        "not all base64",
+        "unknown version",
+    ],
 )
 def test_a_damaged_block_costs_no_other(keys: KeyDirectory, content: bytes) -> None:
     put(keys, "x.pem", PEM_A + content + PEM_B)
@@ -264,6 +282,32 @@ def test_of_ten_thousand_files_the_first_by_name_count(keys: KeyDirectory) -> No
 
     assert list(keys.keys) == [A]
     assert problems == [f"{keys.path}: of more than {MOST_KEYS} files the rest does not count"]
+    assert keys.is_full
+
+
+def test_of_too_many_files_the_first_by_name_count(
+    keys: KeyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thenodes_core.store.key_directory.MOST_KEYS", 1)
+    for number in range(20, 0, -1):
+        put(keys, f"{number:02}.pem", PEM_A if number > 1 else PEM_B)
+
+    keys.load()
+
+    assert list(keys.keys) == [B]
+
+
+def test_a_directory_is_full_of_keys_as_well_as_of_files(
+    keys: KeyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thenodes_core.store.key_directory.MOST_KEYS", 2)
+    put(keys, "x.pem", PEM_A)
+    keys.load()
+    assert not keys.is_full
+
+    put(keys, "x.pem", PEM_A + PEM_B)
+    keys.load()
+
     assert keys.is_full
 
 
@@ -363,6 +407,21 @@ def test_what_others_do_is_a_change(keys: KeyDirectory) -> None:
     assert not keys.changed()
 
 
+def test_a_change_that_hides_behind_the_old_time_and_size_is_seen(keys: KeyDirectory) -> None:
+    path = put(keys, "x.pem", PEM_A)
+    keys.load()
+    before = path.stat()
+    # The kernel's clock has a grain of some milliseconds.
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(PEM_B)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert path.stat().st_size == before.st_size
+    assert keys.changed()
+    keys.load()
+    assert list(keys.keys) == [B]
+
+
 def test_what_was_written_here_is_no_change(keys: KeyDirectory) -> None:
     keys.load()
 
@@ -407,6 +466,24 @@ def test_a_key_is_written_alone_under_its_name_for_its_owner(tmp_path: Path) -> 
     for directory in (keys.path, keys.path.parent, keys.path.parent.parent):
         assert directory.stat().st_mode & 0o777 == 0o700
     assert [entry.name for entry in keys.path.iterdir()] == [f"{A}.pem"]
+
+
+def test_what_was_written_or_taken_out_survives_a_loss_of_power(
+    keys: KeyDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[bool] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+
+    keys.add(A, PEM_A)
+    assert flushed == [False, True]
+    keys.remove(A)
+    assert flushed == [False, True, True]
 
 
 def test_a_file_of_that_name_with_another_key_is_kept(keys: KeyDirectory) -> None:

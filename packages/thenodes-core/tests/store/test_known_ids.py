@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,12 @@ def test_of_other_realms_those_used_last_are_kept(tmp_path: Path) -> None:
         known.bind("kitchen", A, NOW + number)
         known.save()
 
-    assert set(content(tmp_path)) == {f"realm-{number}" for number in range(2, 10)}
+    kept = {f"realm-{number}" for number in range(2, 10)}
+    assert set(content(tmp_path)) == kept
+    known = opened(tmp_path, "realm-9")
+    known.bind("cellar", A, NOW)
+    known.save()
+    assert set(content(tmp_path)) == kept
 
 
 def test_a_full_table_binds_nothing_new(tmp_path: Path) -> None:
@@ -202,7 +208,16 @@ def test_a_clock_that_was_wrong_is_corrected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damaged",
-    [b"", b"{", b"[]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"\0" * 100, b'{"home": 5}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"\xff\xfe",
+        b'{"home": {"ids": {"kitchen": ' + b"[" * 100_000,
+        b"\0" * 100,
+        b'{"home": 5}',
+    ],
     ids=["empty", "half", "list", "text", "no text", "nested", "zeros", "no table"],
 )
 def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, damaged: bytes) -> None:
@@ -229,6 +244,7 @@ def test_a_damaged_file_is_set_aside_and_told(tmp_path: Path, damaged: bytes) ->
         ("", {"key": A, "seen": 1}),
         ("x" * 513, {"key": A, "seen": 1}),
         ("\x1b[2J", {"key": A, "seen": 1}),
+        ("\x1b[2J", 5),
     ],
 )
 @pytest.mark.parametrize("table", ["ids", "addresses"])
@@ -284,6 +300,13 @@ def test_a_file_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path) ->
     (tmp_path / KNOWN_IDS_FILE).mkdir()
 
     with pytest.raises(StateDirError, match=r"known_ids\.json: cannot be read"):
+        KnownIds(tmp_path / KNOWN_IDS_FILE, "home").load()
+
+
+def test_a_pipe_is_an_error_with_its_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / KNOWN_IDS_FILE)
+
+    with pytest.raises(StateDirError, match=r"known_ids\.json: .*expected a regular file"):
         KnownIds(tmp_path / KNOWN_IDS_FILE, "home").load()
 
 

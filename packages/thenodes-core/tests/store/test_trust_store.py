@@ -226,11 +226,14 @@ def test_a_key_that_nobody_knows_is_an_error(tmp_path: Path, verb: str) -> None:
         getattr(opened(tmp_path), verb)(A)
 
 
-@pytest.mark.parametrize("prefix", ["", "abc", "ghij", "../../..", "0" * 65, "*", "\x1b[2J"])
+@pytest.mark.parametrize(
+    "prefix", ["", "abc", "ghij", "../../..", "0" * 65, "*", "\x1b[2J", "x" * 10_000]
+)
 def test_what_is_no_prefix_is_an_error(tmp_path: Path, prefix: str) -> None:
     with pytest.raises(TrustError, match="expected 4 to 64 hexadecimal digits") as caught:
         opened(tmp_path).find(prefix)
     assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 250
 
 
 def test_a_prefix_may_have_colons_capitals_and_space_around_it(tmp_path: Path) -> None:

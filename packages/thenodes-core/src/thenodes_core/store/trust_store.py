@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 
 from ..errors import CredentialError, StateDirError, TrustError
-from ..text import printable
 from .key_directory import MOST_KEYS, KeyDirectory, only_key
 
 __all__ = ["ISSUERS_DIR", "OBSERVED_DIR", "REJECTED_DIR", "TRUSTED_DIR", "Moved", "TrustStore"]
@@ -26,6 +25,7 @@ ISSUERS_DIR = Path("pki/issuers/certs")
 
 _PROBLEMS = 20
 _CANDIDATES = 8
+_SHOWN = 80
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
 
 
@@ -141,7 +141,7 @@ class TrustStore:
         wanted = prefix.strip().replace(":", "").lower()
         if not _PREFIX.fullmatch(wanted):
             raise TrustError(
-                f"{printable(prefix, most=80)!r}: expected 4 to 64 hexadecimal digits, "
+                f"{prefix[:_SHOWN]!r}: expected 4 to 64 hexadecimal digits, "
                 "the beginning of a fingerprint"
             )
         known = {key for directory in self._directories for key in directory.keys}
