@@ -65,7 +65,7 @@ class Authority:
         self.folder = folder
         self.identity = Identity.generate()
         self.certificate = make_certificate(
-            self.identity, node_id="ca", realm=DEFAULT_REALM, now=time.time(), ca=True
+            self.identity, node_id=folder.name, realm=DEFAULT_REALM, now=time.time(), ca=True
         )
         folder.mkdir(parents=True)
         (folder / "ca.pem").write_bytes(pem(self.certificate.der))
