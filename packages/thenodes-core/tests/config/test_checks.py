@@ -415,3 +415,11 @@ def test_limits_that_cannot_work_together_are_refused(name: str, value: int) -> 
 
     with pytest.raises(ConfigError, match=r"limits\.\w+: expected at least"):
         validate(Config(limits=limits))
+
+
+@pytest.mark.parametrize("pin", ["", "~", " ", "~ "])
+def test_a_pin_that_says_nothing_is_refused(pin: str) -> None:
+    policy = TrustPolicyTable(pin_subjects=("CN=a", pin))
+
+    with pytest.raises(ConfigError, match="pin_subjects: expected a subject"):
+        validate(Config(encryption=EncryptionTable(trust_policy=policy)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
@@ -23,6 +25,7 @@ from thenodes_core.limits import Limits
 from thenodes_core.peers.discovery import _may_travel
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.transport.base import Link
+from thenodes_core.transport.memory import MemoryLink
 from thenodes_plugin_api import (
     Body,
     Disconnect,
@@ -123,8 +126,41 @@ async def test_a_probe_leaves_the_session_as_it_is(town: Town) -> None:
     assert [peer.connected_at for peer in hub.peers.all()] == since
     assert one.counters.get("sessions_probed") == 1
     (record,) = hub.known.records
-    assert (record.addr, record.node_id) == (one.address, one.id)
+    # Without TLS anybody may repeat a HELLO: that somebody answers there is all that is known.
+    assert (record.addr, record.node_id) == (one.address, None)
     assert record.last_success_epoch is not None
+
+
+class Encrypted(MemoryNetwork):
+    """A network whose links show a certificate, as those of TLS do."""
+
+    certificate = b""
+
+    async def dial(self, address: str) -> MemoryLink:
+        link = await super().dial(address)
+        link.certificate_digest = hashlib.sha256(self.certificate).digest()
+        return link
+
+
+@pytest.mark.parametrize("is_the_peers", [True, False])
+async def test_a_probe_over_tls_believes_only_the_certificate_of_the_peer(
+    is_the_peers: bool,
+) -> None:
+    async with AsyncExitStack() as stack:
+        town = Town(stack)
+        town.network = network = Encrypted(clock=town.clock)
+        hub = await town.node()
+        one = await town.node(hub.address)
+        await one.wait_for(hub.id)
+        network.certificate = ssl.PEM_cert_to_DER_cert(one.certificate.decode())
+        if not is_the_peers:
+            network.certificate += b"x"
+
+        await town.clock.advance(60.0)
+
+        (record,) = hub.known.records
+        assert record.node_id == (one.id if is_the_peers else None)
+        assert (record.last_success_epoch is not None) == is_the_peers
 
 
 async def test_nodes_without_discovery_stay_as_they_are(town: Town) -> None:

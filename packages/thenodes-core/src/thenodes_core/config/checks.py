@@ -126,6 +126,10 @@ def _encryption_problems(config: Config) -> Iterator[tuple[str, str]]:
     for name in config.transport.public_hosts:
         if not _HOST.fullmatch(name):
             yield "transport.public_hosts", f"expected names of hosts in lower case, got {name!r}"
+    for pin in encryption.trust_policy.pin_subjects:
+        if not pin.strip("~ "):
+            problem = f'expected a subject, or a part of one after "~", got {pin!r}'
+            yield "encryption.trust_policy.pin_subjects", problem
     for pin in encryption.trust_policy.pin_fingerprints:
         if not _FINGERPRINT.fullmatch(pin):
             problem = (

@@ -143,7 +143,9 @@ class Dialer:
             await self._after(served)
 
     def wake(self) -> None:
-        """Dial now, if it is waiting: what the peer was refused for may have changed."""
+        """Do not wait now, or after this attempt: what it was refused for may have changed."""
+        if self.attempt.state == "connected":
+            return
         self._backoff.reset()
         self._woken.set()
 
@@ -171,10 +173,10 @@ class Dialer:
         await self._wait(at_least=at_least)
 
     async def _wait(self, *, at_least: float | None = None) -> None:
-        self._woken.clear()
         with contextlib.suppress(TimeoutError):
             async with timeout(self._clock, self._backoff.next_seconds(at_least=at_least)):
                 await self._woken.wait()
+        self._woken.clear()
 
     def _fail(self, error: str) -> None:
         self._known.mark_failure(self._address.bare)

@@ -27,7 +27,7 @@ from ..protocol.close import CloseCode, Ending
 from ..protocol.handshake import Role
 from ..rate import TokenBucket
 from ..session.session import Session
-from ..transport.base import Transport
+from ..transport.base import Link, Transport
 from .manager import PeerManager
 from .store import KnownPeers
 
@@ -213,7 +213,7 @@ class Discovery:
                 link,
                 Role.DIALER,
                 self._success(address),
-                self._screen(address),
+                self._screen(address, link),
                 expected_id=address.node_id,
             )
             self._note(record, served.ending, established=served.peer is not None)
@@ -228,13 +228,19 @@ class Discovery:
 
         return established
 
-    def _screen(self, address: Address) -> Callable[[Hello], Ending | None]:
+    def _screen(self, address: Address, link: Link) -> Callable[[Hello], Ending | None]:
         def screen(hello: Hello) -> Ending | None:
             if not self._manager.is_connected(hello.node_id, hello.instance):
                 return None
-            self._known.mark_success(
-                address.text, node_id=hello.node_id, capabilities=hello.capabilities
-            )
+            # Anybody can repeat a HELLO. Whoever ended TLS with the peer's certificate is
+            # that peer; without TLS, somebody answers there, and it is not said who.
+            shown = link.certificate_digest
+            if shown is None:
+                self._known.mark_success(address.text)
+            elif shown == self._manager.certificate_digest(hello.node_id):
+                self._known.mark_success(
+                    address.text, node_id=hello.node_id, capabilities=hello.capabilities
+                )
             return Ending.here(CloseCode.NORMAL, "connected already")
 
         return screen

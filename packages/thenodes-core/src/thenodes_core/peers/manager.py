@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -205,6 +206,12 @@ class PeerManager:
         session = self._sessions.get(node_id)
         return session is not None and instance is not None and session.hello.instance == instance
 
+    def certificate_digest(self, node_id: str) -> bytes | None:
+        """SHA-256 of a connected peer's certificate; None where it showed none."""
+        session = self._sessions.get(node_id)
+        certificate = None if session is None else session.hello.certificate
+        return None if certificate is None else hashlib.sha256(certificate).digest()
+
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until a peer with that id is connected."""
         while (peer := self.get(node_id)) is None:
@@ -287,7 +294,9 @@ class PeerManager:
             if ending is None and (ending := self._admission(session)) is not None:
                 await session.refuse(ending)
             if ending is not None:
-                self._refused(session, ending)
+                if role is Role.DIALER or session in self._opening:
+                    # Who had to make room is counted already.
+                    self._refused(session, ending)
                 return Served(ending, session.claimed_id)
             self._opening.pop(session, None)
             established(session.info)

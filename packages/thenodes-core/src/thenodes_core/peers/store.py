@@ -90,9 +90,9 @@ class KnownPeers:
         return record
 
     def mark_success(
-        self, addr: str, *, node_id: str, capabilities: tuple[str, ...] | None = None
+        self, addr: str, *, node_id: str | None = None, capabilities: Sequence[str] | None = None
     ) -> None:
-        """Note that a peer answered at a known address."""
+        """Note that a peer answered at a known address; which one, where that is known."""
         if record := self._records.get(addr):
             self.changes += 1
             self._records[addr] = structs.replace(
@@ -100,7 +100,7 @@ class KnownPeers:
                 failures=0,
                 last_success_epoch=int(self._clock.time()),
                 node_id=node_id,
-                capabilities=capabilities,
+                capabilities=None if capabilities is None else tuple(capabilities),
             )
 
     def mark_failure(self, addr: str) -> None:

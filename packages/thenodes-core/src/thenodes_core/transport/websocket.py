@@ -244,7 +244,8 @@ class WebSocketTransport:
             try:
                 verified = {} if tls is None else {"ssl": tls.verified}
                 connection = await self._connect(address, **verified)
-                return self._link(connection, verified_host=host)
+                # As certificates have it.
+                return self._link(connection, verified_host=host.encode("idna").decode())
             except ssl.SSLCertVerificationError:
                 if tls is None:
                     raise
