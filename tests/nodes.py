@@ -94,6 +94,11 @@ class RunningNode:
         events = map(json.loads, whole_lines)
         return [event for event in events if fields.items() <= event.items()]
 
+    def logged(self, count: int = 1, **fields: object) -> list[dict[str, Any]]:
+        """As `events`, once there are so many: they are written a moment after they happen."""
+        wait_until(lambda: len(self.events(**fields)) >= count, f"{count} events with {fields}")
+        return self.events(**fields)
+
     def peers(self) -> list[str]:
         """Ids of the connected peers."""
         return [peer["node_id"] for peer in self.status()["peers"]]

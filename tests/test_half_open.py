@@ -239,5 +239,5 @@ def test_hundreds_that_never_finish_tls_harm_nobody(tmp_path: Path) -> None:
         scene.admits("late")
         assert len(scene.node.connected()) == 2
         assert sum(strangers.lost()) >= TLS_CROWD - PLACES + 1
-        refused = scene.node.events(action="connection_refused")
+        refused = scene.node.logged(action="connection_refused")
         assert f"{PLACES} newer ones are being opened" in refused[0]["detail"]

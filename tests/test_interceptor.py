@@ -91,7 +91,7 @@ def refusal(node: RunningNode) -> str:
     """Why a node that never had a session has none."""
     wait_until(node.dial_problem, "the end of an attempt")
     assert node.connected() == []
-    assert node.events(action="peer_joined") == []
+    assert node.counter("peers_joined") == 0
     return node.dial_problem()
 
 
@@ -139,7 +139,7 @@ def test_who_hands_on_to_a_node_that_tofu_knows_is_defeated_too(
         wait_until(lambda: "identity" in victim.dial_problem(), "the interceptor's attempt")
 
     assert victim.dial_problem() == f"{address}: {NOT_THIS_CONNECTION}"
-    assert len(victim.events(action="peer_joined")) == 1
+    assert victim.counter("peers_joined") == 1
 
 
 def changing(of: Side, **fields: object) -> Callable[[Side, bytes], bytes]:
@@ -230,7 +230,7 @@ def test_who_plays_a_node_of_its_own_is_refused_by_tofu_that_knows_the_address(
     wait_until(lambda: "not trusted" in victim.dial_problem(), "the interceptor's attempt")
 
     assert victim.dial_problem() == (f"{address}: identity (here): not trusted here: changed-key")
-    assert len(victim.events(action="peer_joined")) == 1
+    assert victim.counter("peers_joined") == 1
     assert victim.connected() == []
 
 

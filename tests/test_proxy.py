@@ -61,7 +61,7 @@ def refusal(node: RunningNode) -> str:
     """Why a node that never had a session has none."""
     wait_until(node.dial_problem, "the end of an attempt")
     assert node.connected() == []
-    assert node.events(action="peer_joined") == []
+    assert node.counter("peers_joined") == 0
     return node.dial_problem()
 
 

@@ -140,7 +140,7 @@ def test_a_dial_of_the_wrong_kind_is_told_in_the_status(
 
     assert dialer.dial_problem() == f"{address}: {why}"
     assert f"waiting: {address}: {why}" in dialer.exec("status")
-    wait_until(lambda: listener.events(action="connection_refused"), "the listener's report")
+    listener.logged(action="connection_refused")
     assert goes_on(listener)
     assert goes_on(dialer)
 
@@ -159,10 +159,8 @@ def test_a_client_that_has_only_tls_1_2_is_refused(start_node: StartNode, tmp_pa
     ):
         assert secured.version() == "TLSv1.3"
 
-    wait_until(lambda: node.events(action="connection_refused"), "the report")
-    assert (
-        "TLS failed: unsupported_protocol" in node.events(action="connection_refused")[0]["detail"]
-    )
+    (refusal,) = node.logged(action="connection_refused")
+    assert "TLS failed: unsupported_protocol" in refusal["detail"]
     assert goes_on(node)
 
 
@@ -338,7 +336,7 @@ def test_a_certificate_of_a_ca_that_is_named_is_shown_and_believed(
     shown = (tmp_path / "files" / "identity.crt").read_text().strip()
     assert shown_certificate(first.port) == shown
     assert not (tmp_path / "first" / "identity.pem").exists()
-    (decision,) = second.events(type="trust_decision")
+    (decision,) = second.logged(type="trust_decision")
     assert (decision["reason"], decision["chain_valid"]) == ("chain-valid", True)
 
 
@@ -397,7 +395,7 @@ def test_a_certificate_that_is_not_valid_now_is_refused(
 
     assert late.dial_problem() == f"{address}: identity (peer): not trusted here: {reason}"
     assert judge.connected() == []
-    (decision,) = judge.events(type="trust_decision")
+    (decision,) = judge.logged(type="trust_decision")
     assert decision["reason"] == reason
     assert (decision["time_reason"] or "").startswith(problem)
     assert judge.counter(f"trust_decisions.{reason}") == 1
@@ -419,5 +417,5 @@ def test_a_certificate_of_another_ca_is_refused(start_node: StartNode, tmp_path:
 
     assert stranger.dial_problem() == f"{address}: identity (peer): not trusted here: chain-invalid"
     assert judge.connected() == [member.node_id]
-    (decision,) = judge.events(type="trust_decision", decision="reject")
+    (decision,) = judge.logged(type="trust_decision", decision="reject")
     assert (decision["chain_valid"], decision["chain_reason"]) == (False, "no known CA issued it")
