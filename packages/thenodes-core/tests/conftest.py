@@ -19,7 +19,16 @@ from thenodes_core.plugins.context import Context, Services
 from thenodes_core.plugins.host import PluginHost
 from thenodes_core.plugins.questions import Questions
 from thenodes_core.plugins.runtime import PluginRuntime
-from thenodes_plugin_api import Body, Event, NotConnected, Payload, PeerInfo, Plugin, Realm
+from thenodes_plugin_api import (
+    Body,
+    Event,
+    NotConnected,
+    OutboxFull,
+    Payload,
+    PeerInfo,
+    Plugin,
+    Realm,
+)
 
 Sent = list[tuple[str, Body, Payload | None]]
 
@@ -27,7 +36,7 @@ _numbers = itertools.count()
 
 
 class Network:
-    """Remembers what was sent; the node `nobody` is not connected."""
+    """Remembers what was sent; `nobody` is not connected, and `full` takes nothing."""
 
     def __init__(self, sent: Sent) -> None:
         self._sent = sent
@@ -43,6 +52,8 @@ class Network:
     ) -> None:
         if to == "nobody":
             raise NotConnected("no session with nobody")
+        if to == "full":
+            raise OutboxFull("full takes nothing")
         self._sent.append((to, body, payload))
 
     def broadcast(self, body: Body, payload: Payload | None = None) -> int:

@@ -25,9 +25,11 @@ from thenodes_plugin_api import (
     Message,
     NotConnected,
     NullContextError,
+    OutboxFull,
     Payload,
     PeerGone,
     Plugin,
+    PluginEvent,
     RelayUnbind,
     RequestTimeout,
     SystemEvent,
@@ -297,3 +299,35 @@ async def test_what_is_no_event_or_sink_is_refused_where_it_is_given(
         context.events.emit(wrong)
     with pytest.raises(TypeError, match="expected a sink"):
         context.events.add_sink(wrong)
+
+
+async def test_a_plugin_whose_messages_find_no_room_is_named(
+    ctx: Context, events: list[Event]
+) -> None:
+    for _ in range(150):
+        with pytest.raises(OutboxFull):
+            await ctx.send("full", Text("x"))
+    await settle()
+
+    (told,) = [e for e in events if isinstance(e, PluginEvent) and e.action == "flooding"]
+    assert (told.plugin, told.detail) == (
+        "my",
+        "sends more than its peers take: 100 messages had no room",
+    )
+
+
+async def test_a_plugin_that_only_sends_lets_others_run(ctx: Context) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    for _ in range(640):
+        await ctx.broadcast(Text("x"))
+    counting.cancel()
+
+    assert turns >= 10

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import asyncio
 
-__all__ = ["CONTAINED", "raise_if_ours"]
+from ..text import printable
+
+__all__ = ["CONTAINED", "describe", "raise_if_ours"]
 
 CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
-"""Caught around every call into a plugin. It may raise CancelledError too, by
-awaiting a task that was cancelled."""
+"""Caught around calls into a plugin from the node's own start. It may raise
+CancelledError too, by awaiting a task that was cancelled."""
+
+_SHOWN = 500
+_NOT_THE_PLUGINS = (KeyboardInterrupt, GeneratorExit)
 
 
 def raise_if_ours(error: BaseException) -> None:
-    """Let the cancellation of the running task itself through; any other is the plugin's."""
+    """Let through what is meant for the process, or for the running task itself.
+
+    Any other error is the plugin's, an exception class of its own that is no `Exception`
+    included, and so is the CancelledError of something that it waited for.
+    """
     task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+    if isinstance(error, _NOT_THE_PLUGINS) or (
+        isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    ):
         raise error
+
+
+def describe(error: BaseException) -> str:
+    """An exception in a few words, whatever its class does where it is printed."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "its text cannot be made"
+    name = type(error).__name__
+    return printable(f"{name}: {text}" if text else name, most=_SHOWN)

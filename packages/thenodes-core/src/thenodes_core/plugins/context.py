@@ -18,11 +18,14 @@ from thenodes_plugin_api import (
     EventSink,
     Extension,
     KindNotAllowed,
+    Level,
     Message,
     NullContextError,
+    OutboxFull,
     Payload,
     Peers,
     PeerStore,
+    PluginEvent,
     Realm,
     RequestTimeout,
     Task,
@@ -31,10 +34,15 @@ from thenodes_plugin_api import (
 
 from ..clock import Clock
 from ..events.dispatcher import Dispatcher
-from .containment import CONTAINED, raise_if_ours
+from .containment import raise_if_ours
 from .questions import Questions
 
 __all__ = ["Context", "Network", "Services"]
+
+# After so many messages, one that never waits lets the event loop's other tasks run.
+_SENDS_A_TURN = 64
+_REFUSED_TOLD = 100
+_REFUSED_SECONDS = 60.0
 
 _ALLOWED = frozenset({Text, Extension, DataRequest, DataResponse})
 
@@ -119,6 +127,9 @@ class Context:
         self._spawn: Spawn | None = None
         self._fault: Fault | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sent = 0
+        self._refused = 0
+        self._refused_until = 0.0
 
     def open(self, spawn: Spawn, fault: Fault) -> None:
         """Allow background work; the host calls this before `on_start`.
@@ -137,19 +148,60 @@ class Context:
             task.cancel()
         self.events.close()
 
+    def has_task(self, task: asyncio.Task[object]) -> bool:
+        """Whether it was begun with `spawn`. May be called from any thread."""
+        return task in self._tasks
+
     async def send(
         self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
     ) -> None:
         """Queue a message for a connected peer."""
         if type(body) not in _ALLOWED:
             raise _not_allowed(body)
-        await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+        await self._send(to, body, payload, timeout_seconds)
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer."""
         if type(body) not in _ALLOWED:
             raise _not_allowed(body)
-        return self._network.broadcast(body, payload)
+        reached = self._network.broadcast(body, payload)
+        if await self._take_turn():
+            self._note_refused(len(self.peers.all()) - reached)
+        return reached
+
+    async def _send(
+        self, to: str, body: Body, payload: Payload | None, timeout_seconds: float
+    ) -> None:
+        try:
+            await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+        except OutboxFull:
+            self._note_refused(1)
+            await asyncio.sleep(0)
+            raise
+        await self._take_turn()
+
+    async def _take_turn(self) -> bool:
+        """Let others have the event loop now and then; True each time that it does."""
+        self._sent += 1
+        if self._sent % _SENDS_A_TURN:
+            return False
+        await asyncio.sleep(0)
+        return True
+
+    def _note_refused(self, count: int) -> None:
+        if count <= 0:
+            return
+        now = self.clock.monotonic()
+        if now >= self._refused_until:
+            self._refused, self._refused_until = 0, now + _REFUSED_SECONDS
+        before, self._refused = self._refused, self._refused + count
+        if before < _REFUSED_TOLD <= self._refused:
+            detail = f"sends more than its peers take: {self._refused} messages had no room"
+            self.events.emit(
+                PluginEvent(
+                    plugin=self.plugin_id, action="flooding", detail=detail, level=Level.WARNING
+                )
+            )
 
     async def request(
         self,
@@ -170,7 +222,7 @@ class Context:
         timer = self.clock.call_later(timeout_seconds, expire)
         try:
             body = Extension(kind, request_id)
-            await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
+            await self._send(peer, body, payload, timeout_seconds)
             return await answer
         finally:
             timer.cancel()
@@ -184,7 +236,7 @@ class Context:
         if not isinstance(body, Extension) or body.request_id is None:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
         answer = Extension(body.kind, reply_to=body.request_id)
-        await self._network.send(message.sender, answer, payload, timeout_seconds=timeout_seconds)
+        await self._send(message.sender, answer, payload, timeout_seconds)
 
     def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
         """Run work in the background."""
@@ -208,7 +260,7 @@ class Context:
                 await self.clock.sleep(seconds)
                 try:
                     await action()
-                except CONTAINED as error:
+                except BaseException as error:
                     raise_if_ours(error)
                     if self._fault is not None:
                         self._fault("repeated work", error)

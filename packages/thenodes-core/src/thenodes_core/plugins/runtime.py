@@ -1,34 +1,31 @@
-"""One running plugin: its inbox, its task, and the wall around its hooks."""
+"""One running plugin: its task, and the wall around its hooks."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from thenodes_plugin_api import (
     Level,
     Message,
     PayloadError,
-    PeerJoined,
-    PeerLeft,
     Plugin,
     PluginEvent,
     SendError,
 )
 
-from ..clock import Clock, timeout
+from ..clock import Clock, Timer, timeout
 from ..errors import CommandFailed
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from .containment import CONTAINED, raise_if_ours
+from .containment import describe, raise_if_ours
 from .context import Context
+from .inbox import Inbox, Item
+from .quarantine import FAULT_SECONDS, FAULTS, FaultWindow
 
 __all__ = ["PluginRuntime", "State"]
 
-_INBOX_ITEMS = 8192
-_INBOX_BYTES = 16 * 1024 * 1024
 _BATCH_ITEMS = 64
 
 # How long a plugin that never waits may keep the event loop to itself.
@@ -36,8 +33,8 @@ _ROUND_SECONDS = 0.005
 _START_SECONDS = 5.0
 _STOP_SECONDS = 0.5
 _PROMPT_SECONDS = 30.0
-
-Item = Message | PeerJoined | PeerLeft
+# A hook that waits delays its own plugin alone, so it is told and not ended.
+_ITEM_SECONDS = 15.0
 
 
 class State(enum.StrEnum):
@@ -45,17 +42,22 @@ class State(enum.StrEnum):
 
     LOADED = "loaded"
     RUNNING = "running"
+    RELOADING = "reloading"
     FAILED = "failed"
+    QUARANTINED = "quarantined"
     STOPPED = "stopped"
 
 
-class PluginRuntime:
-    """Runs one plugin.
+_RECEIVING = frozenset({State.LOADED, State.RUNNING, State.RELOADING})
 
-    The inbox is bounded: 8192 items, whose headers the codecs bound, and 16 MiB of
-    payload. Nobody waits; what does not fit is dropped, counted and reported, and
-    harms this plugin alone. Hooks run one at a time. Whatever a hook raises becomes
-    an event; a peer's bad payload, or a peer that takes no answer, is no fault.
+
+class PluginRuntime:
+    """Runs one instance of a plugin.
+
+    Hooks run one at a time. Whatever a hook raises becomes an event; a peer's bad
+    payload, or a peer that takes no answer, is no fault. Ten faults within a minute, or
+    a hook that held the event loop, put the plugin into quarantine: its hooks are called
+    no more, its work is cancelled, and what is for it is dropped.
 
     Args:
         plugin_id: from its manifest.
@@ -64,6 +66,13 @@ class PluginRuntime:
         events: told of faults.
         counters: counts them.
         clock: times the budgets.
+        inbox: what waits for it; it may be another instance's before and after.
+        on_change: called where its state has changed by itself.
+
+    Attributes:
+        state: where it stands.
+        reason: why it stands there, where that is no good.
+        faults: how often something of it raised.
     """
 
     def __init__(
@@ -74,72 +83,92 @@ class PluginRuntime:
         events: Dispatcher,
         counters: Counters,
         clock: Clock,
+        *,
+        inbox: Inbox | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.plugin_id = plugin_id
         self.plugin = plugin
         self.state = State.LOADED
+        self.reason = ""
         self.faults = 0
         self._ctx = ctx
         self._events = events
         self._counters = counters
         self._clock = clock
-        self._inbox: deque[Item] = deque()
-        self._inbox_bytes = 0
+        self._inbox = Inbox() if inbox is None else inbox
+        self._on_change = on_change
+        self._recent = FaultWindow()
         self._dropping = False
         self._wake: asyncio.Future[None] | None = None
         self._one_hook_at_a_time = asyncio.Lock()
         self._started = asyncio.Event()
         self._stop_requested = False
+        self._halted = False
+        self._abandoned = False
         self._prompts_waiting = 0
+        # Which task is inside which hook, and with what: the watchdog's thread reads these.
+        self._task: asyncio.Task[object] | None = None
+        self._asker: asyncio.Task[object] | None = None
+        self._hook_name = ""
+        self._item: Item | None = None
+        self._seen: Item | None = None
+        self._timer: Timer | None = None
 
     def offer(self, items: Sequence[Item]) -> bool:
         """Put items into the inbox, and drop what has no room. True where it is half full."""
-        if self.state not in (State.LOADED, State.RUNNING):
+        if self.state not in _RECEIVING:
             self._counters.add("messages_dropped", len(items), reason="plugin_not_running")
             return False
-        size = sum([_size(item) for item in items])
-        inbox = self._inbox
-        room = _INBOX_ITEMS - len(inbox)
-        if len(items) > room or self._inbox_bytes + size > _INBOX_BYTES:
-            self._offer_what_fits(items)
-        else:
-            inbox.extend(items)
-            self._inbox_bytes += size
+        dropped = self._inbox.put(items)
+        if dropped:
+            self._report_dropped(dropped)
         if self._wake is not None:
             self._wake_up()
-        return len(inbox) >= _INBOX_ITEMS // 2 or self._inbox_bytes >= _INBOX_BYTES // 2
+        return self._inbox.crowded
 
-    def _offer_what_fits(self, items: Sequence[Item]) -> None:
-        dropped = 0
-        for item in items:
-            size = _size(item)
-            if len(self._inbox) >= _INBOX_ITEMS or self._inbox_bytes + size > _INBOX_BYTES:
-                dropped += 1
-            else:
-                self._inbox.append(item)
-                self._inbox_bytes += size
-        self._counters.add("messages_dropped", dropped, reason="plugin_inbox_full")
+    def _report_dropped(self, count: int) -> None:
+        self._counters.add("messages_dropped", count, reason="plugin_inbox_full")
         if not self._dropping:
             self._dropping = True
-            self._report(
-                "inbox_full", f"is too slow: {len(self._inbox)} wait, new ones are dropped"
-            )
+            waiting = len(self._inbox.items)
+            self._report("inbox_full", f"is too slow: {waiting} wait, new ones are dropped")
 
     async def run(self) -> None:
         """Start the plugin, give it what comes, stop it. Returns when it has stopped."""
-        async with asyncio.TaskGroup() as tasks:
-            self._ctx.open(
-                lambda work, name: tasks.create_task(self._contain(work), name=name), self._fault
-            )
-            started = await self._hook("on_start", lambda: self.plugin.on_start(self._ctx))
+        self._task = asyncio.current_task()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._ctx.open(
+                    lambda work, name: tasks.create_task(self._contain(work), name=name),
+                    self._fault,
+                )
+                try:
+                    await self._live()
+                finally:
+                    self.abandon()
+        finally:
+            self._task = None
+
+    async def _live(self) -> None:
+        started = await self._hook("on_start", lambda: self.plugin.on_start(self._ctx))
+        if self.state is State.LOADED:
             self.state = State.RUNNING if started else State.FAILED
-            self._started.set()
-            if started:
-                await self._serve_inbox()
-                await self._last_hook()
+        self.reason = "" if started else self.reason
+        self._started.set()
+        if started:
+            self._look()
+            await self._serve_inbox()
+            await self._last_hook()
+            if self.state is State.RUNNING:
                 self.state = State.STOPPED
-            self._inbox.clear()
-            self._ctx.close()
+        if self.state not in _RECEIVING and not self._abandoned:
+            self._empty()
+
+    @property
+    def is_started(self) -> bool:
+        """True from the moment when `on_start` has returned, or failed."""
+        return self._started.is_set()
 
     async def wait_started(self) -> None:
         """Wait until `on_start` has returned; not for ever, a slow one is reported."""
@@ -147,12 +176,71 @@ class PluginRuntime:
             async with timeout(self._clock, _START_SECONDS):
                 await self._started.wait()
         except TimeoutError:
-            self._report("slow_start", f"on_start has not returned within {_START_SECONDS:g} s")
+            self.reason = f"on_start has not returned within {_START_SECONDS:g} s"
+            self._report("slow_start", self.reason)
 
     def stop(self) -> None:
         """Ask `run` to end: what is in the inbox is still given to the plugin."""
         self._stop_requested = True
         self._wake_up()
+
+    def hold(self) -> None:
+        """Ask `run` to end, and leave what is in the inbox, and what comes, for another."""
+        self._halted = True
+        if self.state in _RECEIVING:
+            self.state = State.RELOADING
+        self.stop()
+
+    def halt(self) -> None:
+        """Give the plugin nothing more. May be called from any thread."""
+        self._halted = True
+
+    def abandon(self) -> None:
+        """End its background work and sinks, whether or not it has ended itself."""
+        self._halted = self._abandoned = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ctx.close()
+
+    def retire(self) -> None:
+        """Take nothing more, whether or not it has ended."""
+        self.abandon()
+        if self.state in _RECEIVING:
+            self.state = State.STOPPED
+            self._empty()
+
+    def quarantine(self, reason: str) -> None:
+        """Call none of its hooks any more, cancel its work, and drop what is for it."""
+        if self._abandoned:
+            return
+        self.state, self.reason = State.QUARANTINED, reason
+        self._started.set()
+        self._counters.add("plugins_quarantined", reason=self.plugin_id)
+        self._report(
+            "quarantined",
+            f"is quarantined: {reason}; plugin enable {self.plugin_id} brings it back",
+            level=Level.ERROR,
+        )
+        self._empty()
+        self.abandon()
+        if self._task is not None:
+            self._task.cancel()
+        self._on_change()
+
+    def held_by(self, task: asyncio.Task[object] | None) -> str | None:
+        """What of this plugin a task does just now. May be called from any thread."""
+        if task is None:
+            return None
+        if task is self._task:
+            return self._hook_name or None
+        if task is self._asker:
+            return "on_prompt"
+        return "background work" if self._ctx.has_task(task) else None
+
+    @property
+    def item(self) -> Item | None:
+        """What `on_message` or `on_peer` was called with last. May be read from any thread."""
+        return self._item
 
     async def prompt(self, line: str) -> str | None:
         """Ask the plugin to answer a line.
@@ -161,7 +249,8 @@ class PluginRuntime:
             CommandFailed: it is not running, raised, or took too long.
         """
         if self.state is not State.RUNNING:
-            raise CommandFailed(f"plugin {self.plugin_id} is {self.state}")
+            why = f": {self.reason}" if self.reason else ""
+            raise CommandFailed(f"plugin {self.plugin_id} is {self.state}{why}")
         self._prompts_waiting += 1
         try:
             async with timeout(self._clock, _PROMPT_SECONDS):
@@ -175,55 +264,71 @@ class PluginRuntime:
 
     async def _ask(self, line: str) -> str | None:
         async with self._one_hook_at_a_time:
+            if self.state is not State.RUNNING:
+                raise CommandFailed(f"plugin {self.plugin_id} is {self.state}")
+            self._asker = asyncio.current_task()
             try:
                 answer = await self.plugin.on_prompt(line, self._ctx)
                 if not isinstance(answer, str | None):
                     raise TypeError(f"expected str or None, got {type(answer).__name__}")
                 return answer
-            except CONTAINED as error:
+            except BaseException as error:
                 raise_if_ours(error)
                 self._fault("on_prompt", error)
-                raise CommandFailed(f"plugin {self.plugin_id} failed: {_name(error)}") from error
+                told = describe(error)
+                raise CommandFailed(f"plugin {self.plugin_id} failed: {told}") from error
+            finally:
+                self._asker = None
 
     async def _serve_inbox(self) -> None:
-        inbox = self._inbox
+        waiting = self._inbox.items
         while True:
-            if not inbox:
+            if self._halted or not waiting:
                 if self._stop_requested:
                     return
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
                 self._wake = None
+                continue
             async with self._one_hook_at_a_time:
                 await self._round()
-            if inbox:
+            if waiting:
                 await asyncio.sleep(0)
 
     async def _round(self) -> None:
         """Give the plugin what is in the inbox, until the event loop's other tasks are due."""
-        inbox, on_message, ctx = self._inbox, self.plugin.on_message, self._ctx
+        waiting, take = self._inbox.items, self._inbox.take
+        on_message, ctx = self.plugin.on_message, self._ctx
         until = self._clock.monotonic() + _ROUND_SECONDS
-        while inbox and self._clock.monotonic() < until and not self._prompts_waiting:
+        while waiting and self._clock.monotonic() < until and not self._interrupted:
             try:
-                for _ in range(min(len(inbox), _BATCH_ITEMS)):
-                    if self._prompts_waiting:
+                for _ in range(min(len(waiting), _BATCH_ITEMS)):
+                    if self._prompts_waiting or self._halted:
                         break
-                    item = inbox.popleft()
+                    self._item = item = take()
                     if type(item) is Message:
-                        self._inbox_bytes -= _size(item)
+                        self._hook_name = "on_message"
                         await on_message(item, ctx)
                     else:
+                        self._hook_name = "on_peer"
                         await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
             except PayloadError as error:
                 self._bad_payload(item, error)
             except SendError as error:
                 self._not_sent(error)
-            except CONTAINED as error:
+            except BaseException as error:
                 raise_if_ours(error)
-                self._fault("on_message" if type(item) is Message else "on_peer", error)
-        self._dropping = self._dropping and len(inbox) >= _INBOX_ITEMS // 2
+                self._fault(self._hook_name, error)
+        self._hook_name, self._item = "", None
+        self._dropping = self._dropping and not self._inbox.roomy
+
+    @property
+    def _interrupted(self) -> bool:
+        return self._prompts_waiting > 0 or self._halted
 
     async def _last_hook(self) -> None:
+        if self._abandoned:
+            return
         try:
             async with timeout(self._clock, _STOP_SECONDS):
                 await self._hook("on_stop", lambda: self.plugin.on_stop(self._ctx))
@@ -233,25 +338,50 @@ class PluginRuntime:
     async def _hook(self, name: str, call: Callable[[], Awaitable[None]]) -> bool:
         try:
             async with self._one_hook_at_a_time:
+                self._hook_name = name
                 await call()
-        except CONTAINED as error:
+        except BaseException as error:
             raise_if_ours(error)
+            self.reason = f"{name} raised {describe(error)}"
             self._fault(name, error)
             return False
+        finally:
+            self._hook_name = ""
         return True
 
     async def _contain(self, work: Coroutine[object, object, object]) -> None:
         try:
             await work
-        except CONTAINED as error:
+        except BaseException as error:
             raise_if_ours(error)
             self._fault("background work", error)
 
+    def _look(self) -> None:
+        """Tell of a hook that has been with the same item since the last look."""
+        if self._halted:
+            return
+        item = self._item
+        if item is not None and item is self._seen and not self.reason:
+            self.reason = f"{self._hook_name} has not returned for {_ITEM_SECONDS:g} s"
+            self._report("slow_hook", f"{self.reason}; what comes for it waits")
+        elif item is not self._seen:
+            self.reason = ""
+        self._seen = item
+        self._timer = self._clock.call_later(_ITEM_SECONDS, self._look)
+
     def _fault(self, where: str, error: BaseException) -> None:
         self.faults += 1
+        told = f"{where} raised {describe(error)}"
         self._counters.add("plugin_faults", reason=self.plugin_id)
         self._ctx.logger.error("%s raised", where, exc_info=error)
-        self._report("fault", f"{where} raised {_name(error)}", level=Level.ERROR)
+        self._report("fault", told, level=Level.ERROR)
+        if self._recent.add(self._clock.monotonic()):
+            self.quarantine(f"{FAULTS} faults within {FAULT_SECONDS:g} s, the last: {told}")
+
+    def _empty(self) -> None:
+        dropped = self._inbox.clear()
+        if dropped:
+            self._counters.add("messages_dropped", dropped, reason="plugin_not_running")
 
     def _bad_payload(self, item: Item, error: PayloadError) -> None:
         sender = item.sender if isinstance(item, Message) else "?"
@@ -270,14 +400,3 @@ class PluginRuntime:
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def _name(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _size(item: Item) -> int:
-    if type(item) is not Message or item.payload is None:
-        return 0
-    return len(item.payload.data)
