@@ -135,10 +135,8 @@ def test_a_plugin_that_raises_on_import_is_listed_and_harms_no_other(
     plugins = {plugin["id"]: plugin for plugin in node.status()["plugins"]}
     assert plugins["kvstore"]["state"] == "running"
     assert plugins["broken"]["state"] == "rejected"
-    assert (
-        plugins["broken"]["detail"]
-        == "TN-P060: import raised RuntimeError at __init__.py:1: not today"
-    )
+    raised = "TN-P060: import raised RuntimeError at __init__.py:1: not today;"
+    assert plugins["broken"]["detail"].startswith(raised)
 
 
 def test_a_peer_of_another_realm_is_refused_and_both_say_so(start_node: StartNode) -> None:

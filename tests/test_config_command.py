@@ -343,7 +343,7 @@ def test_a_node_takes_its_settings_from_the_environment(monkeypatch: pytest.Monk
         "THENODES_REALM__NAME": "From Outside",
         "THENODES_NODE__STATE_DIR": "state",
         "THENODES_PLUGINS__PATHS": str(KVSTORE),
-        "THENODES_PLUGIN__KVSTORE__MAX_KEYS": "5",
+        "THENODES_PLUGIN__KVSTORE__MAX_ENTRIES": "5",
         "THENODES_PLUGIN__GHOST__SIZE": "1",
     }
     for name, text in environ.items():
@@ -351,7 +351,7 @@ def test_a_node_takes_its_settings_from_the_environment(monkeypatch: pytest.Monk
 
     errors = run_to_the_end()
 
-    assert settle([read_environment(environ)]).config.plugin["kvstore"] == {"max_keys": 5}
+    assert settle([read_environment(environ)]).config.plugin["kvstore"] == {"max_entries": 5}
     assert "realm from-outside/1.0" in errors
     assert "[plugin.ghost] is set, but no such plugin is loaded" in errors
     assert "[plugin.kvstore]" not in errors

@@ -7,7 +7,8 @@ TheNodesError                  (thenodes_plugin_api)
 │   ├── StateDirError          its state directory cannot be used
 │   │   ├── StateDirInUse      another node runs on it
 │   │   └── NoNode             none does
-│   └── ListenError            the address cannot be listened on
+│   ├── ListenError            the address cannot be listened on
+│   └── PluginsRejected        a plugin was rejected, and plugins.strict is set
 ├── PluginLoadError            one plugin cannot be loaded; the node goes on
 ├── CommandError               a command typed at the prompt or control socket is wrong
 │   └── CommandFailed          it was right, and failed
@@ -35,6 +36,7 @@ __all__ = [
     "ListenError",
     "NoNode",
     "PluginLoadError",
+    "PluginsRejected",
     "ProtocolError",
     "StartError",
     "StateDirError",
@@ -75,16 +77,27 @@ class ListenError(StartError):
     """The address cannot be listened on."""
 
 
+class PluginsRejected(StartError):
+    """Plugins were rejected, and the operator wants all or nothing (`plugins.strict`)."""
+
+
 class PluginLoadError(TheNodesError):
     """A plugin cannot be loaded. The node and the other plugins are not concerned.
 
     Attributes:
         code: the gate's code, such as `"TN-P010"`.
+        received: what is wrong.
+        expected: what would have been right.
+        fix: what to do about it.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+    def __init__(self, code: str, received: str, *, expected: str = "", fix: str = "") -> None:
+        told = [received, f"expected {expected}" if expected else "", fix]
+        super().__init__(f"{code}: {'; '.join(part for part in told if part)}")
         self.code = code
+        self.received = received
+        self.expected = expected
+        self.fix = fix
 
 
 class CommandError(TheNodesError):

@@ -43,7 +43,7 @@ from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import NodeStatus, PluginLine
 from .control.trust import add_trust_commands
 from .descriptors import descriptor_limit
-from .errors import StartError
+from .errors import PluginsRejected, StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.json_lines import EVENTS_FILE, JsonLinesSink
@@ -52,8 +52,10 @@ from .peers.manager import PeerManager
 from .peers.persistence import KnownPeersKeeper
 from .peers.store import KnownPeers
 from .peers.trust_keeper import TrustKeeper
+from .plugins.cache import cache_directory
 from .plugins.context import Services
 from .plugins.host import PluginHost
+from .plugins.policy import GatePolicy, make_policy
 from .plugins.questions import Questions
 from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
@@ -338,7 +340,11 @@ class Node:
             [expand(path) for path in config.plugins.paths],
             _path(config.plugins.directory),
             config.plugins.installed,
+            policy=self._gate_policy(),
+            config=config.plugin,
+            origins=self._settings.origins,
         )
+        self._refuse_rejected()
         presets = self._host.config_defaults(self._check_presets)
         self.config = self._with_presets(presets)
         loaded = {plugin.id for plugin in self._host.status()}
@@ -349,6 +355,17 @@ class Node:
                 level=Level.WARNING,
             )
         self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
+
+    def _gate_policy(self) -> GatePolicy:
+        state_dir = _path(self.config.node.state_dir)
+        cache = cache_directory(state_dir)
+        return make_policy(self.config.plugins, state_dir=state_dir, cache=cache)
+
+    def _refuse_rejected(self) -> None:
+        rejected = self._host.rejected
+        if rejected and self.config.plugins.strict:
+            listed = "\n".join(str(verdict) for verdict in rejected)
+            raise PluginsRejected(f"plugins.strict is set, and plugins were rejected:\n{listed}")
 
     def _keep_log(self) -> None:
         table = self.config.logging

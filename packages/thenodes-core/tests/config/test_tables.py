@@ -189,6 +189,12 @@ DEFAULTS: Mapping[str, object] = {
     "plugins.directory": None,
     "plugins.paths": (),
     "plugins.installed": (),
+    "plugins.allowed": None,
+    "plugins.blocked": (),
+    "plugins.signers": (),
+    "plugins.verify_signatures": False,
+    "plugins.strict": False,
+    "plugins.stall": "report",
     "plugin": {},
 }
 
@@ -247,6 +253,12 @@ def test_only_these_keys_are_not_the_references() -> None:
         "plugins.directory",
         "plugins.paths",
         "plugins.installed",
+        "plugins.allowed",
+        "plugins.blocked",
+        "plugins.signers",
+        "plugins.verify_signatures",
+        "plugins.strict",
+        "plugins.stall",
         "plugin",
     }
 

@@ -10,10 +10,20 @@ from pathlib import Path
 import pytest
 
 from thenodes_core.errors import PluginLoadError
+from thenodes_core.plugins.find import candidates
+from thenodes_core.plugins.gates import scan
 from thenodes_core.plugins.loader import Loaded, load
-from thenodes_core.plugins.source import read_source
+from thenodes_core.plugins.policy import GatePolicy
+from thenodes_core.plugins.source import Source
 
 WritePlugin = Callable[..., Path]
+
+
+def read_source(path: Path) -> Source:
+    found = scan(candidates([path], None, ()), GatePolicy())
+    for fault in found.verdicts[0].faults:
+        raise fault.error()
+    return found.accepted[0]
 
 
 def load_tree(tree: Path) -> Loaded:
@@ -127,7 +137,7 @@ def test_any_other_number_of_plugins_than_one_is_refused(
     error = refusal(write_plugin("my", register=register))
 
     assert error.code == "TN-P060"
-    assert f"registered {count} plugins, expected one" in str(error)
+    assert f"registered {count} plugins; expected one" in str(error)
 
 
 @pytest.mark.parametrize("body", ["abi = 2", "pass", "abi = '1'"])

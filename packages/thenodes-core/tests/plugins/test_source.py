@@ -9,10 +9,20 @@ import pytest
 
 import thenodes_relay
 from thenodes_core.errors import PluginLoadError
-from thenodes_core.plugins.source import find_in_directory, find_installed, read_source
+from thenodes_core.plugins.find import candidates
+from thenodes_core.plugins.gates import scan
+from thenodes_core.plugins.policy import GatePolicy
+from thenodes_core.plugins.source import Source
 from thenodes_plugin_api import MANIFEST_NAME
 
 WritePlugin = Callable[..., Path]
+
+
+def read_source(path: Path) -> Source:
+    found = scan(candidates([path], None, ()), GatePolicy())
+    for fault in found.verdicts[0].faults:
+        raise fault.error()
+    return found.accepted[0]
 
 
 def refusal(path: Path) -> PluginLoadError:
@@ -65,7 +75,7 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plugin.py"
     path.write_text("")
 
-    assert "a source tree is expected" in str(refusal(path))
+    assert "expected a wheel (*.whl), a source tree, or a directory" in str(refusal(path))
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
@@ -152,10 +162,10 @@ def test_an_entry_in_another_package_is_refused(write_plugin: WritePlugin) -> No
 @pytest.mark.parametrize(
     ("abi", "way_out"),
     [
-        ("2", "Get a newer TheNodes"),
-        ("0", "Get a newer plugin"),
-        ("-1", "Get a newer plugin"),
-        ("1\nabi-revision = 1", "Get a newer TheNodes"),
+        ("2", "get a newer TheNodes"),
+        ("0", "get a newer plugin"),
+        ("-1", "get a newer plugin"),
+        ("1\nabi-revision = 1", "get a newer TheNodes"),
     ],
 )
 def test_an_abi_that_is_not_served_is_refused_with_the_way_out(
@@ -167,26 +177,65 @@ def test_an_abi_that_is_not_served_is_refused_with_the_way_out(
     assert way_out in str(error)
 
 
-def test_the_folders_of_a_plugins_directory_come_by_name(tmp_path: Path) -> None:
-    for name in ("b", "a", ".hidden"):
+def test_folders_and_wheels_of_a_plugins_directory_come_by_name(tmp_path: Path) -> None:
+    for name in ("b", "a", ".hidden", "_private"):
         (tmp_path / name).mkdir()
-    (tmp_path / "README.md").write_text("")
+    for name in ("README.md", "a.whl", "b.whl.tnsig", ".c.whl"):
+        (tmp_path / name).write_text("")
 
-    assert find_in_directory(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    found = candidates((), tmp_path, ())
+
+    assert [candidate.path.name for candidate in found] == ["a", "a.whl", "b"]
 
 
 def test_a_plugins_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PluginLoadError, match="TN-P010") as caught:
-        find_in_directory(tmp_path / "none")
+    (candidate,) = candidates((), tmp_path / "none", ())
 
-    assert str(tmp_path / "none") in str(caught.value)
+    assert candidate.fault is not None
+    assert candidate.fault.code == "TN-P010"
+    assert str(tmp_path / "none") in candidate.fault.received
+
+
+def test_a_path_may_be_a_directory_of_wheels_and_trees(
+    write_plugin: WritePlugin, tmp_path: Path
+) -> None:
+    write_plugin("my", under=tmp_path / "many")
+    (tmp_path / "many" / "other.whl").write_text("")
+
+    found = candidates([tmp_path / "many"], None, ())
+
+    assert [candidate.path.name for candidate in found] == ["my", "other.whl"]
+
+
+def test_a_path_may_be_a_directory_of_trees(write_plugin: WritePlugin, tmp_path: Path) -> None:
+    write_plugin("b", under=tmp_path / "many")
+    write_plugin("a", under=tmp_path / "many")
+
+    found = candidates([tmp_path / "many"], None, ())
+
+    assert [candidate.path.name for candidate in found] == ["a", "b"]
+
+
+def test_a_tree_that_was_built_is_still_one_tree(write_plugin: WritePlugin) -> None:
+    tree = write_plugin("my")
+    (tree / "my-0.1.0-py3-none-any.whl").write_text("")
+
+    (candidate,) = candidates([tree], None, ())
+
+    assert candidate.path == tree
 
 
 def test_an_installed_plugin_is_found_by_its_entry_point() -> None:
     assert thenodes_relay.__file__ is not None
-    assert find_installed("relay") == Path(thenodes_relay.__file__).parent
+
+    (candidate,) = candidates((), None, ["relay"])
+
+    assert candidate.path == Path(thenodes_relay.__file__).parent
+    assert scan([candidate], GatePolicy()).accepted[0].manifest.plugin.id == "relay"
 
 
 def test_a_plugin_that_is_not_installed_is_refused_with_those_that_are() -> None:
-    with pytest.raises(PluginLoadError, match=r"installed: .*relay"):
-        find_installed("rely")
+    (candidate,) = candidates((), None, ["rely"])
+
+    assert candidate.fault is not None
+    assert "relay" in candidate.fault.received

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from .config import ConfigDefaults
 from .context import PluginContext
 from .messages import Message
@@ -22,10 +24,13 @@ class Plugin:
     Attributes:
         abi: the ABI generation this was written for; a literal, equal to the manifest's.
         prompt_prefix: the word that enters the plugin's shell at the prompt, or None.
+        config_type: the type of its table `[plugin.<id>]`; without it, the manifest's
+            defaults say which keys there are, and of which types.
     """
 
     abi: ClassVar[int]
     prompt_prefix: ClassVar[str | None] = None
+    config_type: ClassVar[type[msgspec.Struct] | None] = None
 
     def early_config_defaults(self) -> ConfigDefaults | None:
         """Return settings for the node, asked for before it starts."""

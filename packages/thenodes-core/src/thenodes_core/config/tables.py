@@ -13,6 +13,7 @@ from thenodes_plugin_api import NodeId
 from ..limits import Limits
 
 __all__ = [
+    "BlockTable",
     "Config",
     "DiscoveryTable",
     "EncryptionTable",
@@ -280,20 +281,48 @@ class TransportTable(_Table, frozen=True, kw_only=True):
     public_hosts: tuple[str, ...] = ()
 
 
+class BlockTable(_Table, frozen=True, kw_only=True):
+    """One of `[plugins] blocked`: a plugin that is never loaded.
+
+    Attributes:
+        id: of the plugin.
+        versions: which of its versions, such as `">=1,<1.4"`; empty for all.
+        reason: told to whoever tries.
+    """
+
+    id: str
+    versions: str = ""
+    reason: str = ""
+
+
 class PluginsTable(_Table, frozen=True, kw_only=True):
     """`[plugins]`: what is loaded.
 
     Attributes:
         directory: every plugin in it is loaded.
-        paths: single plugins.
+        paths: wheels, source trees, or directories of both.
         installed: installed plugins, by the name of their entry point in the
             group `thenodes.plugins`. None by default: nothing is loaded that
             the operator did not name.
+        allowed: ids; no other plugin is loaded. None by default: all that were named.
+        blocked: plugins that are never loaded.
+        signers: fingerprints of the keys whose signatures of wheels count. That a peer's
+            key is trusted does not make it a signer.
+        verify_signatures: whether nothing is loaded but wheels that one of `signers` signed.
+        strict: whether the node does not start where a plugin was rejected.
+        stall: what happens when a plugin holds up the event loop: `report` names it,
+            `exit` also ends the process, for a supervisor to start it again.
     """
 
     directory: str | None = None
     paths: tuple[str, ...] = ()
     installed: tuple[str, ...] = ()
+    allowed: tuple[str, ...] | None = None
+    blocked: tuple[BlockTable, ...] = ()
+    signers: tuple[str, ...] = ()
+    verify_signatures: bool = False
+    strict: bool = False
+    stall: Literal["report", "exit"] = "report"
 
 
 class Config(_Table, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
@@ -34,17 +35,19 @@ from thenodes_plugin_api import (
 from ..errors import PluginLoadError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from .claims import Claims, overlap
+from .claims import Claims
 from .containment import CONTAINED
 from .context import Context, Services
+from .find import candidates
+from .gates import scan
 from .loader import Loaded, load
+from .names import Names
+from .policy import GatePolicy
 from .runtime import PluginRuntime, State
-from .source import find_in_directory, find_installed, read_source
+from .tables import make_table
+from .verdict import Fault, Verdict
 
 __all__ = ["PluginHost", "PluginShell", "PluginStatus"]
-
-# Codes of the gates from here on are found only by running the plugin.
-_FIRST_CODE_AFTER_IMPORT = "TN-P060"
 
 EMBEDDED = "embedded"
 _FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
@@ -99,7 +102,7 @@ class PluginHost:
         self._events = events
         self._counters = counters
         self._loaded: list[Loaded] = []
-        self._rejected: list[PluginStatus] = []
+        self._rejected: list[Verdict] = []
         self._runtimes: dict[str, PluginRuntime] = {}
         self._claims: Claims[PluginRuntime] = Claims()
         self._services: Services | None = None
@@ -118,35 +121,54 @@ class PluginHost:
                 raise PluginLoadError(
                     "TN-P061", f"embedded plugin {plugin_id!r}: {error}"
                 ) from error
-            self._add(Loaded(_embedded_manifest(plugin_id, plugin), plugin, EMBEDDED))
+            manifest = _embedded_manifest(plugin_id, plugin)
+            for fault in Names(self._reserved, self._manifests()).manifest_faults(manifest):
+                raise fault.error()
+            self._add(Loaded(manifest, plugin, EMBEDDED))
 
     def load_all(
-        self, paths: Iterable[Path], directory: Path | None, installed: Iterable[str]
+        self,
+        paths: Iterable[Path],
+        directory: Path | None,
+        installed: Iterable[str],
+        *,
+        policy: GatePolicy | None = None,
+        config: Mapping[str, Mapping[str, object]] | None = None,
+        origins: Mapping[str, str] | None = None,
     ) -> None:
-        """Find, check and load plugins, in the order of their ids; report each."""
-        origins = [(str(path), path) for path in paths]
-        for name in installed:
+        """Find, check and load plugins, in the order of their ids; report each.
+
+        Args:
+            paths: wheels, source trees, or directories of both.
+            directory: the plugins directory.
+            installed: names of entry points.
+            policy: what the gates measure them by, apart from what is taken already.
+            config: `[plugin.<id>]`, by id.
+            origins: where each dotted key has its value from, for errors.
+        """
+        policy = structs.replace(
+            policy or GatePolicy(), reserved=self._reserved, taken=self._manifests()
+        )
+        found = scan(candidates(paths, directory, installed), policy)
+        # Those that were accepted are the first of the verdicts, in the same order.
+        for source, verdict in zip(found.accepted, found.verdicts, strict=False):
             try:
-                origins.append((name, find_installed(name)))
+                loaded = load(source)
+                _table_of(loaded, config or {}, origins)
             except PluginLoadError as error:
-                self._reject(name, error)
-        if directory is not None:
-            try:
-                origins += [(str(path), path) for path in find_in_directory(directory)]
-            except PluginLoadError as error:
-                self._reject(str(directory), error)
-        sources = []
-        for origin, path in origins:
-            try:
-                sources.append(read_source(path, origin=origin))
-            except PluginLoadError as error:
-                self._reject(origin, error)
-        for source in sorted(sources, key=lambda source: source.manifest.plugin.id):
-            try:
-                self._check_free(source.manifest)
-                self._add(load(source))
-            except PluginLoadError as error:
-                self._reject(source.origin, error, source.manifest)
+                self._reject(structs.replace(verdict, faults=(Fault.of(error),)))
+                continue
+            for warning in verdict.warnings:
+                self._emit(source.manifest.plugin.id, "open_to_others", warning, Level.WARNING)
+            self._add(loaded)
+        for verdict in found.verdicts:
+            if not verdict.accepted:
+                self._reject(verdict)
+
+    @property
+    def rejected(self) -> Sequence[Verdict]:
+        """What the gates, or its own first steps, kept out."""
+        return self._rejected
 
     def config_defaults(self, check: Callable[[ConfigDefaults], None]) -> list[ConfigDefaults]:
         """Ask every plugin for its presets, in the order of their ids.
@@ -185,7 +207,7 @@ class PluginHost:
         for loaded in self._loaded:
             manifest = loaded.manifest
             plugin_id = manifest.plugin.id
-            table = {**manifest.config.defaults, **config.get(plugin_id, {})}
+            table = _table_of(loaded, config)
             ctx = Context(plugin_id, table, data_dir(plugin_id), services)
             runtime = PluginRuntime(
                 plugin_id, loaded.plugin, ctx, self._events, self._counters, services.clock
@@ -255,7 +277,8 @@ class PluginHost:
 
     def status(self) -> list[PluginStatus]:
         """Every plugin, the rejected ones last."""
-        return [self._status_of(loaded) for loaded in self._loaded] + self._rejected
+        rejected = [_rejected_status(verdict) for verdict in self._rejected]
+        return [self._status_of(loaded) for loaded in self._loaded] + rejected
 
     def _status_of(self, loaded: Loaded) -> PluginStatus:
         plugin = loaded.manifest.plugin
@@ -271,42 +294,20 @@ class PluginHost:
         )
 
     def _add(self, loaded: Loaded) -> None:
-        self._check_free(loaded.manifest)
         self._loaded.append(loaded)
         plugin = loaded.manifest.plugin
         self._emit(
             plugin.id, "loaded", f"🔌 Loaded plugin: {plugin.id} {plugin.version} ({loaded.origin})"
         )
 
-    def _check_free(self, manifest: Manifest) -> None:
-        prefix = manifest.prompt.prefix
-        if prefix in self._reserved:
-            raise PluginLoadError("TN-P030", f"the prompt prefix {prefix!r} is the node's own")
-        for other in (loaded.manifest for loaded in self._loaded):
-            if other.plugin.id == manifest.plugin.id:
-                raise PluginLoadError("TN-P030", f"the id {other.plugin.id!r} is taken")
-            if prefix is not None and other.prompt.prefix == prefix:
-                raise PluginLoadError(
-                    "TN-P030", f"the prompt prefix {prefix!r} is taken by {other.plugin.id}"
-                )
-            for claim in manifest.messages.handles:
-                if any(overlap(claim, taken) for taken in other.messages.handles):
-                    raise PluginLoadError(
-                        "TN-P030", f"the message claim {claim!r} is taken by {other.plugin.id}"
-                    )
+    def _manifests(self) -> list[Manifest]:
+        return [loaded.manifest for loaded in self._loaded]
 
-    def _reject(
-        self, origin: str, error: PluginLoadError, manifest: Manifest | None = None
-    ) -> None:
-        plugin_id = manifest.plugin.id if manifest else origin
-        version = manifest.plugin.version if manifest else ""
-        self._rejected.append(
-            PluginStatus(plugin_id, version, "rejected", origin, detail=str(error))
-        )
-        self._counters.add("plugins_rejected", reason=error.code)
-        where = f" ({origin})" if manifest else ""
-        unrun = "; none of its code was run" if error.code < _FIRST_CODE_AFTER_IMPORT else ""
-        self._emit(plugin_id, "rejected", f"rejected{where}: {error}{unrun}", Level.ERROR)
+    def _reject(self, verdict: Verdict) -> None:
+        self._rejected.append(verdict)
+        for code in verdict.codes:
+            self._counters.add("plugins_rejected", reason=code)
+        self._emit(verdict.id or verdict.origin, "rejected", str(verdict), Level.ERROR)
 
     def _answer(self, message: Message) -> None:
         if self._services is None or not self._services.questions.answer(message):
@@ -321,6 +322,27 @@ def _check_advertised(defaults: ConfigDefaults, loaded: Loaded) -> None:
     extra = [name for name in defaults.capabilities if name not in declared]
     if extra and loaded.origin != EMBEDDED:
         raise ValueError(f"capabilities {extra} are not in the manifest's [network] advertises")
+
+
+def _table_of(
+    loaded: Loaded,
+    config: Mapping[str, Mapping[str, object]],
+    origins: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    plugin_id = loaded.manifest.plugin.id
+    defaults = loaded.manifest.config.defaults
+    given = config.get(plugin_id, {})
+    return make_table(plugin_id, defaults, given, loaded.plugin.config_type, origins=origins)
+
+
+def _rejected_status(verdict: Verdict) -> PluginStatus:
+    return PluginStatus(
+        id=verdict.id or verdict.origin,
+        version=verdict.version or "",
+        state="rejected",
+        source=verdict.origin,
+        detail="; ".join(str(fault) for fault in verdict.faults),
+    )
 
 
 def _embedded_manifest(plugin_id: str, plugin: Plugin) -> Manifest:
