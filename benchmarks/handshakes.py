@@ -18,6 +18,10 @@ from thenodes_core import Config, EncryptionTable, Limits, Node
 from thenodes_core.clock import SystemClock
 from thenodes_core.credentials import Credentials
 from thenodes_core.errors import DialError
+from thenodes_core.events.counters import Counters
+from thenodes_core.events.dispatcher import Dispatcher
+from thenodes_core.peers.admission import Admission
+from thenodes_core.peers.trust_keeper import TrustKeeper
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.handshake import Handshake, LocalNode
 from thenodes_core.protocol.proof import Channel, Role, dialled_bindings
@@ -128,6 +132,7 @@ class _Dialling:
         self._credentials = _credentials(folder)
         self._codec = BinaryCodec(Limits())
         self._transport = WebSocketTransport(Limits(), client_tls=self._credentials.tls)
+        self._gate = _gate(folder, self._credentials)
 
     async def connect(self) -> Close:
         if self._is_node:
@@ -153,13 +158,36 @@ class _Dialling:
         )
         channel = Channel(link.subprotocol, bindings)
         handshake = Handshake(
-            Role.DIALER, local, os.urandom(32), channel, lambda body: codec.encode(Message(body))
+            Role.DIALER,
+            local,
+            os.urandom(32),
+            channel,
+            lambda body: codec.encode(Message(body)),
+            judge=self._gate.judge(Role.DIALER, link.remote, None),
         )
         session = Session(link, Role.DIALER, handshake, codec, limits=Limits(), clock=SystemClock())
-        ending = await session.establish()
+        ending = await session.establish() or session.admit()
         if ending is not None:
             raise DialError(f"{self._url}: {ending}")
         return lambda: link.close(1000, "")
+
+
+def _gate(folder: Path, credentials: Credentials) -> Admission:
+    clock, counters = SystemClock(), Counters()
+    events = Dispatcher(counters)
+    keeper = TrustKeeper(folder, EncryptionTable(), credentials.realm, events.emit, clock)
+    keeper.load()
+    return Admission(
+        credentials,
+        keeper.policy,
+        keeper.store,
+        keeper.known,
+        credentials.realm,
+        (),
+        events,
+        counters,
+        clock=clock,
+    )
 
 
 def _credentials(folder: Path) -> Credentials:

@@ -68,7 +68,9 @@ class Gate:
     def all(self, hello: Hello, **judge: Any) -> Ending | None:
         """What the judge says to a peer, all the way."""
         judge_ = self.judge(**judge)
-        return judge_.knows(hello) or judge_.admits(hello) or judge_.met(hello)
+        return (
+            judge_.knows(hello) or judge_.reads(hello) or judge_.admits(hello) or judge_.met(hello)
+        )
 
     def hello(self, identity: Identity, node_id: str | None = None, **changes: Any) -> Hello:
         """A HELLO with certificate and card."""
@@ -339,3 +341,23 @@ async def test_a_key_that_cannot_be_recorded_is_told_once_and_admitted(
     assert endings == [None] * 3
     told = [event for event in events if isinstance(event, NetworkEvent)]
     assert [event.action for event in told] == ["key_not_recorded"]
+
+
+async def test_a_peer_that_comes_again_with_another_certificate_is_read_again(
+    gate: Gate, identity: Identity
+) -> None:
+    first = gate.hello(identity)
+    other = gate.hello(Identity.generate())
+    await gate.clock.advance(5.0)
+    renewed = gate.hello(identity)
+    gate.all(first)
+
+    known = gate.admission.certificate_of(first)
+    again = gate.admission.certificate_of(first)
+    after = gate.admission.certificate_of(renewed)
+
+    assert known is again
+    assert after is not None
+    assert after.der == renewed.certificate
+    swapped = structs.replace(first, certificate=other.certificate)
+    assert "another key" in refused(gate.all(swapped))

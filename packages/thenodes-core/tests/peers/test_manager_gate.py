@@ -51,6 +51,9 @@ class Recorder:
     def knows(self, hello: Hello) -> Ending | None:
         return self._ask("knows")
 
+    def reads(self, hello: Hello) -> Ending | None:
+        return self._ask("reads")
+
     def admits(self, hello: Hello) -> Ending | None:
         return self._ask("admits")
 
@@ -167,10 +170,10 @@ async def test_the_gate_is_told_which_side_this_is_and_what_was_dialled(
 
     assert one.gate.judged == [(Role.DIALER, parse_address(f"127.0.0.1:{other.port}"))]
     assert other.gate.judged == [(Role.ACCEPTOR, None)]
-    assert one.gate.asked == other.gate.asked == ["knows", "admits", "met"]
+    assert one.gate.asked == other.gate.asked == ["knows", "reads", "admits", "met"]
 
 
-@pytest.mark.parametrize("question", ["knows", "admits", "met"])
+@pytest.mark.parametrize("question", ["knows", "reads", "admits", "met"])
 async def test_no_plugin_hears_of_whom_the_gate_refuses(
     pair: tuple[Side, Side], question: str
 ) -> None:
@@ -187,7 +190,7 @@ async def test_no_plugin_hears_of_whom_the_gate_refuses(
     assert other.counters.get("sessions_refused", reason="identity") == 1
 
 
-@pytest.mark.parametrize("question", ["knows", "admits", "met"])
+@pytest.mark.parametrize("question", ["knows", "reads", "admits", "met"])
 async def test_a_dialling_side_has_a_gate_too(pair: tuple[Side, Side], question: str) -> None:
     one, other = pair
     one.gate.refuses = question
@@ -210,7 +213,7 @@ async def test_the_gate_has_no_last_word_on_a_session_that_is_one_too_many(
 
     assert served is not None
     assert served.ending.code == CloseCode.OVERLOADED
-    assert full.gate.asked == ["knows", "admits", "met", "knows", "admits"]
+    assert full.gate.asked == ["knows", "reads", "admits", "met", "knows", "reads", "admits"]
 
 
 async def test_whom_the_address_names_is_dialled_and_nobody_else(pair: tuple[Side, Side]) -> None:
@@ -260,7 +263,7 @@ async def test_who_is_still_trusted_stays(pair: tuple[Side, Side]) -> None:
     await settle()
 
     assert (one.peers, other.peers) == ([B.node_id], [A.node_id])
-    assert other.gate.asked == ["knows", "admits", "met", "admits"]
+    assert other.gate.asked == ["knows", "reads", "admits", "met", "admits"]
 
 
 async def test_a_renewed_certificate_and_card_are_shown_from_then_on(

@@ -351,3 +351,13 @@ def test_a_refused_card_does_not_count_as_seen() -> None:
     book.take(three)
 
     assert book.get("one") is None
+
+
+def test_a_card_that_was_taken_is_recognised_by_its_bytes_while_it_is_valid() -> None:
+    book = CardBook()
+    book.take(CARD, WHOLE)
+
+    assert book.recognise(CARD.node_id, WHOLE, now_ms=CARD.not_after) == CARD
+    assert book.recognise(CARD.node_id, WHOLE, now_ms=CARD.not_after + 1) is None
+    assert book.recognise(CARD.node_id, WHOLE + b"x", now_ms=NOW) is None
+    assert book.recognise("other", WHOLE, now_ms=NOW) is None

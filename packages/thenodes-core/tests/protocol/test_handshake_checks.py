@@ -346,6 +346,9 @@ class Recorder:
     def knows(self, hello: Hello) -> Ending | None:
         return self._ask("knows")
 
+    def reads(self, hello: Hello) -> Ending | None:
+        return self._ask("reads")
+
     def admits(self, hello: Hello) -> Ending | None:
         return self._ask("admits")
 
@@ -371,8 +374,8 @@ def test_the_trust_policy_is_asked_after_the_proof_and_the_last_word_at_the_end(
 
     assert handshake.admit() is None
     assert before_the_proof == ["knows", "screens"]
-    assert before_the_last_word == ["knows", "screens", "admits"]
-    assert judge.asked == ["knows", "screens", "admits", "met"]
+    assert before_the_last_word == ["knows", "screens", "reads", "admits"]
+    assert judge.asked == ["knows", "screens", "reads", "admits", "met"]
 
 
 @pytest.mark.parametrize("role", Role)
@@ -383,6 +386,33 @@ def test_a_peer_without_a_key_is_judged_by_its_hello(role: Role) -> None:
     give(handshake, said(D, node_id="d", **KEYLESS))
 
     assert judge.asked == ["knows", "admits"]
+
+
+def test_what_was_shown_is_read_once_and_by_a_dialling_side_while_it_waits() -> None:
+    asked = []
+    for role in Role:
+        judge = Recorder()
+        handshake, own = opened(role, node(A), judge=judge)
+        handshake.read_ahead()
+        answer = give(handshake, said(D))
+        handshake.read_ahead()
+        asked.append(list(judge.asked))
+        own = answer[0] if role is Role.DIALER else own
+        give(handshake, proof(role.other, D, said(D), own))
+        handshake.read_ahead()
+        asked.append(list(judge.asked))
+
+    all_of_it = ["knows", "reads", "admits"]
+    assert asked == [["knows"], all_of_it, ["knows", "reads"], all_of_it]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_peer_whose_certificate_or_card_is_refused_is_not_established(role: Role) -> None:
+    handshake, own = opened(role, node(A), judge=Recorder("reads"))
+    answer = give(handshake, said(D))
+    own = answer[0] if role is Role.DIALER else own
+
+    refused(handshake, proof(role.other, D, said(D), own), "the judge reads nobody")
 
 
 @pytest.mark.parametrize("role", Role)

@@ -75,6 +75,9 @@ class LastWord:
     def knows(self, hello: Hello) -> Ending | None:
         return None
 
+    def reads(self, hello: Hello) -> Ending | None:
+        return None
+
     def admits(self, hello: Hello) -> Ending | None:
         return None
 

@@ -28,6 +28,7 @@ from ..store.trust_store import TrustStore
 __all__ = ["Admission"]
 
 _REFUSED = 256
+_CERTIFICATES = 1024
 _DIRECTIONS = {Role.ACCEPTOR: Direction.INBOUND, Role.DIALER: Direction.OUTBOUND}
 
 
@@ -71,6 +72,8 @@ class Admission:
         self._clock = clock
         self._refusals = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
         self._unrecorded = False
+        # By key, the latest last.
+        self._certificates: dict[bytes, Certificate] = {}
         # Refused keys with where they listen, the latest last.
         self._refused: dict[str, str] = {}
 
@@ -104,6 +107,24 @@ class Admission:
         if through is not None:
             self._events.emit(decision_event(decision, subject, at=self.now, stored=stored))
         return decision
+
+    def certificate_of(self, hello: Hello) -> Certificate | None:
+        """Read a peer's certificate, unless it showed the same before.
+
+        Raises:
+            CredentialError: it is none, or of another key than the HELLO.
+        """
+        if hello.certificate is None or hello.public_key is None:
+            return None
+        known = self._certificates.pop(hello.public_key, None)
+        if known is None or known.der != hello.certificate:
+            known = parse_certificate(hello.certificate)
+            if known.public_key != hello.public_key:
+                raise CredentialError("the certificate is of another key than the HELLO")
+        self._certificates[hello.public_key] = known
+        if len(self._certificates) > _CERTIFICATES:
+            del self._certificates[next(iter(self._certificates))]
+        return known
 
     def remember_refused(self, key: str, address: str) -> None:
         """Note where a peer listens that was refused: its key may be trusted soon."""
@@ -169,10 +190,12 @@ class Judgement:
 
     def knows(self, hello: Hello) -> Ending | None:
         """Check a HELLO against what is known of its id and key; nothing is proven yet."""
-        if (ending := self._knows_key(hello)) is not None:
-            return ending
+        return self._knows_key(hello)
+
+    def reads(self, hello: Hello) -> Ending | None:
+        """Read certificate and card."""
         try:
-            self._certificate = _certificate_of(hello)
+            self._certificate = self._admission.certificate_of(hello)
             self._card = self._card_of(hello)
         except CredentialError as error:
             return _refused(f"{hello.node_id}: {error}")
@@ -204,7 +227,8 @@ class Judgement:
             # Somebody may have proven a key for that id while this peer took its time.
             return self._knows_key(hello)
         admission, key = self._admission, fingerprint(hello.public_key)
-        if self._card is not None and not admission.cards.take(self._card):
+        card = self._card
+        if card is not None and not admission.cards.take(card, hello.card or b""):
             return _refused(f"{hello.node_id} shows a card that is older than one seen")
         if self._dialled is not None:
             admission.ids.bind_address(self._dialled, key, admission.now)
@@ -232,21 +256,14 @@ class Judgement:
     def _card_of(self, hello: Hello) -> Card | None:
         if hello.card is None:
             return None
-        card = open_card(hello.card, now_ms=int(self._admission.now * 1000))
+        now_ms = int(self._admission.now * 1000)
+        card = self._admission.cards.recognise(hello.node_id, hello.card, now_ms=now_ms)
+        card = card or open_card(hello.card, now_ms=now_ms)
         realm = self._admission.realm
         expected = (hello.node_id, hello.public_key, realm.code, realm.version)
         if (card.node_id, card.public_key, card.realm.code, card.realm.version) != expected:
             raise CredentialError("the card is of another node, key or realm than the HELLO")
         return card
-
-
-def _certificate_of(hello: Hello) -> Certificate | None:
-    if hello.certificate is None:
-        return None
-    certificate = parse_certificate(hello.certificate)
-    if certificate.public_key != hello.public_key:
-        raise CredentialError("the certificate is of another key than the HELLO")
-    return certificate
 
 
 def _another_key(node_id: str, known: str, came: bytes) -> str:

@@ -420,6 +420,7 @@ class PeerManager:
         if older is not None and restarted:
             self._left(older, Reason.REPLACED)
         self._sessions[node_id] = session
+        session.confirm()
         if older is None or restarted:
             self._joined(session)
         ending = _DEFECT

@@ -154,30 +154,40 @@ class CardBook:
 
     def __init__(self, *, max_entries: int = 4096) -> None:
         self._max_entries = max_entries
-        self._cards: dict[str, Card] = {}  # The least recently seen first.
+        # Each with its bytes; the least recently seen first.
+        self._cards: dict[str, tuple[Card, bytes]] = {}
 
-    def take(self, card: Card) -> bool:
+    def recognise(self, node_id: str, data: bytes, *, now_ms: int) -> Card | None:
+        """The node's card, if that is it, byte for byte, and it is still valid."""
+        card, known = self._cards.get(node_id, (None, b""))
+        return card if card is not None and data == known and now_ms <= card.not_after else None
+
+    def take(self, card: Card, data: bytes = b"") -> bool:
         """Remember a card, as `open_card` returns it.
+
+        Args:
+            card: what it says.
+            data: its bytes, by which it is recognised.
 
         Returns:
             False where one of that node and key was seen that is newer, or that says
             something else at the same time. The same card again is fine.
         """
-        seen = self._cards.get(card.node_id)
+        seen, _ = self._cards.get(card.node_id, (None, b""))
         if seen is not None and seen.public_key == card.public_key:
             if card.issued_at < seen.issued_at:
                 return False
             if card.issued_at == seen.issued_at and card != seen:
                 return False
         self._cards.pop(card.node_id, None)
-        self._cards[card.node_id] = card
+        self._cards[card.node_id] = (card, data)
         if len(self._cards) > self._max_entries:
             del self._cards[next(iter(self._cards))]
         return True
 
     def get(self, node_id: str) -> Card | None:
         """The newest card of a node."""
-        return self._cards.get(node_id)
+        return self._cards.get(node_id, (None, b""))[0]
 
     def __len__(self) -> int:
         return len(self._cards)

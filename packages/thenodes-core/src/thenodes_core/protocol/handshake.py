@@ -143,6 +143,10 @@ class Judge(Protocol):
         """Check what a HELLO says against what is known of its id and key; nothing is proven."""
         ...
 
+    def reads(self, hello: Hello) -> Ending | None:
+        """Read the certificate and the card that a peer with a key shows."""
+        ...
+
     def admits(self, hello: Hello) -> Ending | None:
         """Apply the trust policy to a peer that has proven what its HELLO says."""
         ...
@@ -154,6 +158,9 @@ class Judge(Protocol):
 
 class _Anybody:
     def knows(self, hello: Hello) -> Ending | None:
+        return None
+
+    def reads(self, hello: Hello) -> Ending | None:
         return None
 
     def admits(self, hello: Hello) -> Ending | None:
@@ -212,6 +219,7 @@ class Handshake:
         self._state = State.START
         self._claimed_id: str | None = None
         self._peer: Hello | None = None
+        self._is_read = False
         self._verified = Verified.NONE
         self._own: Hello | None = None
         # Both HELLOs exactly as sent, by the side that sent them.
@@ -281,6 +289,18 @@ class Handshake:
         self._state = self._require(event, body.token)
         return answer
 
+    def read_ahead(self) -> None:
+        """Let the judge read what the peer showed while its proof is on the way.
+
+        For the dialling side, which would only wait. An accepting side reads nothing of
+        a stranger's that has not proven its key.
+
+        Raises:
+            Refused: something of it cannot be used.
+        """
+        if self._state is State.EXPECT_AUTH and self._role is Role.DIALER:
+            self._read()
+
     def confirmation(self) -> bytes:
         """What tells the peer that it is admitted: an acceptor's first message."""
         if self._verified is Verified.NONE:
@@ -340,10 +360,16 @@ class Handshake:
         if not verify(hello.public_key, role.purpose, self._covered(role), auth.proof):
             detail = f"the proof of {hello.node_id} is not of its key and this connection"
             self._heed(Ending.here(CloseCode.IDENTITY, detail))
+        self._read()
         self._heed(self._judge.admits(hello))
         self._verified = Verified.SESSION
         if self._role is Role.DIALER:
             self._sent.clear()
+
+    def _read(self) -> None:
+        if self._peer is not None and not self._is_read:
+            self._is_read = True
+            self._heed(self._judge.reads(self._peer))
 
     def _covered(self, role: Role) -> bytes:
         dialling = self._own if self._role is Role.DIALER else self._peer
@@ -458,7 +484,8 @@ def _check_id_belongs_to_key(local: LocalNode, hello: Hello) -> Ending | None:
 
 
 # In this order (design: wire.md, Handshake); then what the judge knows of id and key, the
-# proof, the judge's trust policy, and at last the manager's check for duplicates.
+# proof, what the judge reads of certificate and card, its trust policy, and at last the
+# manager's check for duplicates.
 CHECKS: tuple[Callable[[LocalNode, Hello], Ending | None], ...] = (
     _check_version,
     _check_realm,

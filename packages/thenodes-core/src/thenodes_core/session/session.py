@@ -115,6 +115,7 @@ class Session:
         self._sent_messages = 0
         self._sending = False
         self._asked = False
+        self._confirmed = False
         self._unknown_seen = False
         self._plugins_due = False
         self._unfit: Exception | None = None
@@ -178,6 +179,11 @@ class Session:
             return self._ending_of(error)
         return None
 
+    def confirm(self) -> None:
+        """Tell the dialling side at once that it is admitted; else `run` does, as its first."""
+        if self.role is Role.ACCEPTOR:
+            self._confirmed = self._link.send_now(self._handshake.confirmation())
+
     def admit(self) -> Ending | None:
         """Let the judge have the last word on the peer; None where it is admitted."""
         return self._handshake.admit()
@@ -211,6 +217,7 @@ class Session:
                     # Before the answer is sent: what it lets the peer send may be long.
                     self._link.limit(self._limits.message_bytes)
                 await self._send_all(answer)
+                handshake.read_ahead()
         self._info = self._describe()
         if self.role is Role.DIALER and self.verified is Verified.NONE:
             await self._await_admission()
@@ -414,7 +421,7 @@ class Session:
 
     async def _write(self) -> None:
         try:
-            if self.role is Role.ACCEPTOR:
+            if self.role is Role.ACCEPTOR and not self._confirmed:
                 await self._send_all([self._handshake.confirmation()])
             while (data := await self.outbox.take()) is not None:
                 self._last_sent = self._clock.monotonic()
@@ -459,9 +466,10 @@ class Session:
         await self._link.close(code, code.word)
 
     async def _send_all(self, messages: Sequence[bytes]) -> None:
-        for data in messages:
-            self._last_sent = self._clock.monotonic()
-            await self._link.send(data)
+        self._last_sent = self._clock.monotonic()
+        if not self._link.send_now(*messages):
+            for data in messages:
+                await self._link.send(data)
 
     def _ending_of(self, closed: LinkClosed) -> Ending:
         word = closed.reason or _UNEXPLAINED.get(closed.code, "")

@@ -69,8 +69,12 @@ class Link(Protocol):
         """
         ...
 
-    def send_now(self, data: bytes) -> bool:
-        """Send one message if that takes no waiting; False where it would, or the link ended."""
+    def send_now(self, *messages: bytes) -> bool:
+        """Send messages if that takes no waiting, all or none.
+
+        Returns:
+            False where it would, or the link ended.
+        """
         ...
 
     async def send(self, data: bytes) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import deque
+from functools import partial
 from urllib.parse import urlsplit
 
 from ..clock import Clock, SystemClock
@@ -154,18 +155,20 @@ class MemoryLink:
                 raise self._end
             await self._wait()
 
-    def send_now(self, data: bytes) -> bool:
-        """Put a message on its way, unless too many are."""
+    def send_now(self, *messages: bytes) -> bool:
+        """Put messages on their way, unless too many are."""
         other, network = self.other, self._network
-        if self._end is not None or other._waiting_messages >= network.queue_messages:
+        room = network.queue_messages - other._waiting_messages
+        if self._end is not None or room < len(messages):
             return False
-        if network.loss and network.random.random() < network.loss:
-            return True
-        if network.delay_seconds:
-            other._on_the_way += 1
-            network.clock.call_later(network.delay_seconds, lambda: other._land(data))
-        else:
-            other._arrive(data)
+        for data in messages:
+            if network.loss and network.random.random() < network.loss:
+                continue
+            if network.delay_seconds:
+                other._on_the_way += 1
+                network.clock.call_later(network.delay_seconds, partial(other._land, data))
+            else:
+                other._arrive(data)
         return True
 
     async def close(self, code: int, reason: str) -> None:

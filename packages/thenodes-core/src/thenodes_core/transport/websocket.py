@@ -119,16 +119,20 @@ class WebSocketLink:
         expected = "text" if self._text else "binary"
         raise LinkClosed(4000, f"{self.subprotocol} expects {expected} messages", by_peer=False)
 
-    def send_now(self, data: bytes) -> bool:
-        """Send one message if the socket's buffer has room: `send` without its waiting."""
+    def send_now(self, *messages: bytes) -> bool:
+        """Send messages if the socket's buffer has room: `send` without its waiting."""
         connection = self._connection
         if connection.paused or connection.protocol.state is not State.OPEN:
             return False
-        if self._text:
-            connection.protocol.send_text(data)
+        protocol = connection.protocol
+        send = protocol.send_text if self._text else protocol.send_binary
+        for data in messages:
+            send(data)
+        if len(messages) == 1:
+            connection.send_data()
         else:
-            connection.protocol.send_binary(data)
-        connection.send_data()
+            # In one piece: with TLS, each piece is a record, and a call to the system.
+            connection.transport.writelines(protocol.data_to_send())
         return True
 
     async def send(self, data: bytes) -> None:
