@@ -436,8 +436,9 @@ def test_a_certificate_of_somebody_else_in_a_hello_is_refused(
         other, node_id=stranger.node_id, realm=REALM, now=time.time()
     ).der
     with dial(hall.port) as connection:
-        received(connection)
-        connection.send(stranger.hello(certificate=certificate))
+        theirs, own = received(connection), stranger.hello(certificate=certificate)
+        connection.send(own)
+        connection.send(stranger.proof(theirs, own))
 
         why = f"{stranger.node_id}: the certificate is of another key than the HELLO"
         assert ending(connection) == (4002, why)
