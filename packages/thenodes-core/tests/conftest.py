@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import itertools
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,9 @@ from thenodes_plugin_api import (
 )
 
 Sent = list[tuple[str, Body, Payload | None]]
+
+MakeWheel = Callable[..., Path]
+WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 
 _numbers = itertools.count()
 
@@ -205,6 +211,101 @@ def write_plugin(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         return tree
 
     yield write_plugin
+    for name in list(sys.modules):
+        if name.partition(".")[0] in packages:
+            del sys.modules[name]
+
+
+def record(files: Mapping[str, bytes], name: str) -> bytes:
+    """RECORD of these files."""
+    rows = []
+    for file, content in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        rows.append(f"{file},sha256={digest},{len(content)}\n")
+    return "".join([*rows, f"{name},,\n"]).encode()
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """What the body of every module that `make_wheel` writes creates when it runs."""
+    return tmp_path / "canary"
+
+
+@pytest.fixture
+def write_wheel() -> WriteWheel:
+    """Writes a wheel of exactly these members, in this order."""
+
+    def write_wheel(path: Path, files: Mapping[str, bytes]) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+        path.chmod(0o644)
+        return path
+
+    return write_wheel
+
+
+@pytest.fixture
+def make_wheel(tmp_path: Path, canary: Path, write_wheel: WriteWheel) -> Iterator[MakeWheel]:
+    """Writes the wheel of a plugin and returns its path.
+
+    `change` gets the wheel's files by name before RECORD is made of them, `spoil` after;
+    both may change them in place.
+    """
+    packages: list[str] = []
+
+    def make_wheel(
+        plugin_id: str = "my",
+        *,
+        version: str = "0.1.0",
+        package: str | None = None,
+        code: str = "",
+        body: str = "abi = 1",
+        abi: str = "1",
+        extra: str = "",
+        requires: tuple[str, ...] = ("thenodes-plugin-api>=1.0,<2",),
+        requires_python: str = ">=3.11",
+        tag: str = "py3-none-any",
+        file_name: str | None = None,
+        change: Callable[[dict[str, bytes]], object] | None = None,
+        spoil: Callable[[dict[str, bytes]], object] | None = None,
+        under: Path | None = None,
+    ) -> Path:
+        package = package or f"thenodes_wheel_{next(_numbers)}"
+        packages.append(package)
+        project = f"thenodes_{plugin_id}"
+        info = f"{project}-{version}.dist-info"
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+        files = {
+            f"{package}/__init__.py": (
+                f"from thenodes_plugin_api import *\nopen({str(canary)!r}, 'w').close()\n{code}\n"
+                f"class Made(Plugin):\n{lines}\n"
+                "def register_plugin(api):\n    api.register_plugin(Made())\n"
+            ).encode(),
+            f"{package}/thenodes-plugin.toml": (
+                f'manifest = 1\n[plugin]\nid = "{plugin_id}"\nversion = "{version}"\n'
+                f'entry = "{package}:register_plugin"\nabi = {abi}\n{extra}\n'
+            ).encode(),
+            f"{info}/METADATA": (
+                f"Metadata-Version: 2.1\nName: {project}\nVersion: {version}\n"
+                f"Requires-Python: {requires_python}\n{needs}\nA plugin.\n"
+            ).encode(),
+            f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n".encode(),
+            f"{info}/entry_points.txt": (
+                f"[thenodes.plugins]\n{plugin_id} = {package}:register_plugin\n"
+            ).encode(),
+        }
+        if change is not None:
+            change(files)
+        files[f"{info}/RECORD"] = record(files, f"{info}/RECORD")
+        if spoil is not None:
+            spoil(files)
+        name = file_name or f"{project}-{version}-{tag}.whl"
+        return write_wheel((under or tmp_path / "wheels") / name, files)
+
+    yield make_wheel
     for name in list(sys.modules):
         if name.partition(".")[0] in packages:
             del sys.modules[name]

@@ -209,3 +209,71 @@ def test_the_same_plugin_can_be_loaded_by_a_second_node(write_plugin: WritePlugi
     tree = write_plugin("my")
 
     assert load_tree(tree).plugin is not load_tree(tree).plugin
+
+
+@pytest.mark.parametrize(
+    ("where", "forever"),
+    [
+        ("code", "while True: pass"),
+        ("register", "__import__('threading').Event().wait(3)"),
+    ],
+)
+def test_a_plugin_that_does_not_return_is_given_up_and_its_modules_are_taken_back(
+    write_plugin: WritePlugin, where: str, forever: str
+) -> None:
+    tree = write_plugin("my", **{where: forever})
+    source = read_source(tree)
+
+    with pytest.raises(PluginLoadError, match="did not return within") as caught:
+        load(source, seconds=0.1)
+
+    assert caught.value.code == "TN-P060"
+    assert source.package.name not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"),
+    [
+        ("def on_message(self, message, ctx): pass", "on_message is not async"),
+        ("async def on_message(self, message): pass", "on_message(message)"),
+        ("async def on_message(message, ctx): pass", "on_message(ctx)"),
+        ("async def on_start(self): pass", "on_start()"),
+        ("async def on_prompt(self, line, ctx, more): pass", "on_prompt(line, ctx, more)"),
+        ("async def on_peer(self, event, ctx, *, key): pass", "on_peer(event, ctx, *, key)"),
+        ("async def early_config_defaults(self): pass", "early_config_defaults is async"),
+        ("on_stop = 5", "on_stop is int"),
+    ],
+)
+def test_a_hook_that_cannot_be_called_is_told_at_load(
+    write_plugin: WritePlugin, hook: str, told: str
+) -> None:
+    error = refusal(write_plugin("my", body=f"abi = 1\n{hook}"))
+
+    assert error.code == "TN-P061"
+    assert error.received == told
+    assert "def on_" in error.expected or "def early_" in error.expected
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "async def on_message(self, *args): pass",
+        "async def on_message(self, message, ctx, more=None): pass",
+        "@staticmethod\nasync def on_start(ctx): pass",
+        "@classmethod\nasync def on_start(cls, ctx): pass",
+        "@wrapped\nasync def on_start(self, ctx): pass",
+    ],
+)
+def test_a_hook_that_can_be_called_is_taken_in_any_form(
+    write_plugin: WritePlugin, hook: str
+) -> None:
+    code = (
+        "import functools\n"
+        "def wrapped(hook):\n"
+        "    @functools.wraps(hook)\n"
+        "    def call(*args):\n"
+        "        return hook(*args)\n"
+        "    return call\n"
+    )
+
+    assert load_tree(write_plugin("my", code=code, body=f"abi = 1\n{hook}")).plugin.abi == 1

@@ -76,7 +76,7 @@ class Archive:
             raise _unsound(f"at most {_MEMBERS} members", f"{len(members)}")
         self.faults = tuple(_faults(members))
         """What makes it unsafe to unpack; where there is any, `read` may fail."""
-        self._files = {info.filename: info for info in members if not info.is_dir()}
+        self._files = {info.filename: info for info in members if not _is_folder(info)}
 
     @property
     def names(self) -> Sequence[str]:
@@ -145,6 +145,11 @@ def _faults(members: Sequence[zipfile.ZipInfo]) -> Iterator[Fault]:
         yield _fault(f"at most {_UNPACKED_BYTES} bytes unpacked", f"{total}")
 
 
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    # ZipInfo.is_dir raises for an empty name.
+    return info.filename.endswith("/")
+
+
 def _fold(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold().rstrip("/")
 
@@ -167,10 +172,10 @@ def _name_faults(name: str) -> Iterator[Fault]:
 def _member_faults(info: zipfile.ZipInfo) -> Iterator[Fault]:
     name, mode = info.filename, info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR) or (
-        stat.S_ISDIR(mode) and not info.is_dir()
+        stat.S_ISDIR(mode) and not _is_folder(info)
     ):
         yield _fault("files and folders only", f"{name!r} is a link or something else")
-    if info.is_dir() and info.file_size:
+    if _is_folder(info) and info.file_size:
         yield _fault("folders without content", f"{name!r}")
     if info.flag_bits & _ENCRYPTED:
         yield _fault("files that are not encrypted", f"{name!r}")
