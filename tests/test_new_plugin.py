@@ -243,6 +243,7 @@ def test_other_names_can_be_chosen(tmp_path: Path) -> None:
         ({"description": ""}, "--data description: expected one line"),
         ({"author": "x" * 101}, "--data author: expected one line of 1 to 100"),
         ({"name": "a/b"}, "--data name: expected letters and digits"),
+        ({"author": "\udcff"}, "--data author: expected UTF-8"),
         ({"license": "GPL"}, "--data license: 'GPL' is not in ['MIT'"),
         ({"licence": "MIT"}, "--data licence: the template has no such question; did you mean"),
         ({"colour": "red"}, "expected name, id, prefix, module, description, author, license, ci"),
@@ -283,6 +284,16 @@ def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert code == 2
     assert f"{tmp_path}/thenodes-my is there already; choose another name" in error
     assert [path.name for path in (tmp_path / "thenodes-my").iterdir()] == ["mine"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    code, error = fails("new-plugin", "my", "--output", str(tmp_path / "file" / "below"))
+
+    assert code == 1
+    assert error.startswith(f"error: {tmp_path}/file/below/thenodes-my")
+    assert error.endswith("cannot be read or written: Not a directory")
 
 
 def test_an_empty_folder_of_that_name_is_used(tmp_path: Path) -> None:

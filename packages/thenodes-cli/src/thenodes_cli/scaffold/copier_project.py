@@ -110,7 +110,10 @@ def _errors_of(source: str, *, trusting: str) -> Iterator[None]:
         raise CommandFailed(f"the template {source}: git is needed; install git") from error
     except (ValueError, TypeError) as error:
         raise CommandError(_describe_answer(source, error)) from error
-    except (CopierError, TemplateError, YAMLError, OSError) as error:
+    except OSError as error:
+        where = error.filename or source
+        raise CommandFailed(f"{where}: cannot be read or written: {error.strerror}") from error
+    except (CopierError, TemplateError, YAMLError) as error:
         raise CommandFailed(f"the template {source} cannot be rendered: {error}") from error
 
 

@@ -144,6 +144,9 @@ def _check_questions(answers: Mapping[str, str]) -> None:
             near = difflib.get_close_matches(key, _QUESTIONS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(_QUESTIONS)}"
             raise CommandError(f"--data {key}: the template has no such question; {hint}")
+    for key, text in answers.items():
+        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise CommandError(f"--data {key}: expected UTF-8, got other bytes")
     # Copier would take any other word for true.
     if answers.get("ci", "true").lower() not in _BOOLEANS:
         raise CommandError(f"--data ci: expected true or false, got {answers['ci']!r}")
