@@ -423,3 +423,35 @@ def test_a_pin_that_says_nothing_is_refused(pin: str) -> None:
 
     with pytest.raises(ConfigError, match="pin_subjects: expected a subject"):
         validate(Config(encryption=EncryptionTable(trust_policy=policy)))
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ({"signers": ["x"]}, "plugins.signers: expected 64 hexadecimal digits"),
+        ({"verify_signatures": True}, "plugins.verify_signatures: true lets no plugin pass"),
+        (
+            {"blocked": [{"id": "my", "versions": "one"}]},
+            "plugins.blocked: expected versions of my such as",
+        ),
+    ],
+    ids=str,
+)
+def test_a_policy_of_plugins_that_cannot_be_kept_is_refused(
+    table: dict[str, object], told: str
+) -> None:
+    settings = make_config({"plugins": table})
+
+    with pytest.raises(ConfigError, match=f"^configuration: {told}"):
+        validate(settings.config, settings.origins)
+
+
+def test_a_policy_of_plugins_that_can_be_kept_is_taken() -> None:
+    table = {
+        "signers": ["0" * 64],
+        "verify_signatures": True,
+        "blocked": [{"id": "my", "versions": ">=1,<1.4", "reason": "x"}, {"id": "all"}],
+        "allowed": ["my"],
+    }
+
+    validate(make_config({"plugins": table}).config)

@@ -36,6 +36,7 @@ _START_SECONDS = 0.1
 Examples:
   thenodes run --prompt
   thenodes run --port 50001 --state-dir data/second --bootstrap 127.0.0.1:50000 --prompt
+  thenodes run --plugin dist/thenodes_my-0.1.0-py3-none-any.whl --prompt
   thenodes run --config node.toml --log-level warning
   printf 'peers\\nquit\\ny\\n' | thenodes run --prompt"""
 )
@@ -61,13 +62,18 @@ Examples:
     "plugins",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Load a plugin from its source tree. Can be repeated.",
+    help="Load a wheel, a source tree, or a directory of them. Can be repeated.",
 )
 @click.option(
     "--plugins",
     "plugins_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Load every plugin in this directory.",
+    help="Load every plugin in this directory, which only its owner may write.",
+)
+@click.option(
+    "--strict-plugins",
+    is_flag=True,
+    help="Do not start where a plugin was rejected (exit code 78).",
 )
 @click.option(
     "--prompt", is_flag=True, help="Open a prompt; without a terminal, read lines from stdin."
@@ -88,6 +94,7 @@ def command(
     realm: str | None,
     plugins: tuple[Path, ...],
     plugins_dir: Path | None,
+    strict_plugins: bool,
     prompt: bool,
     log_level: str,
 ) -> None:
@@ -100,7 +107,8 @@ def command(
     apply at once, other settings after a restart. Where the terminal that it was
     started on is closed, it stops.
     """
-    flags = _flags(host, port, bootstrap, state_dir, realm, plugins, plugins_dir)
+    flags = _flags(host, port, bootstrap, state_dir, realm)
+    flags |= _plugin_flags(plugins, plugins_dir, strict=strict_plugins)
     settings = read_settings(config_file, flags)
     raise_descriptor_limit()
     read = functools.partial(read_settings, config_file, flags)
@@ -113,8 +121,6 @@ def _flags(
     bootstrap: Sequence[str],
     state_dir: Path | None,
     realm: str | None,
-    plugins: Sequence[Path],
-    plugins_dir: Path | None,
 ) -> dict[str, Any]:
     flags: dict[str, Any] = {}
     if host is not None:
@@ -127,12 +133,20 @@ def _flags(
         flags["node"] = {"state_dir": str(state_dir)}
     if realm is not None:
         flags["realm"] = {"name": realm}
-    loaded: dict[str, Any] = {"paths": [str(path) for path in plugins]} if plugins else {}
-    if plugins_dir is not None:
-        loaded["directory"] = str(plugins_dir)
-    if loaded:
-        flags["plugins"] = loaded
     return flags
+
+
+def _plugin_flags(
+    plugins: Sequence[Path], plugins_dir: Path | None, *, strict: bool
+) -> dict[str, Any]:
+    table: dict[str, Any] = {}
+    if plugins:
+        table["paths"] = [str(path) for path in plugins]
+    if plugins_dir is not None:
+        table["directory"] = str(plugins_dir)
+    if strict:
+        table["strict"] = True
+    return {"plugins": table} if table else {}
 
 
 async def _run(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import structs
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from ..address import parse_address
 from ..errors import ConfigError
 from ..limits import Limits
-from .tables import Config, setting_types
+from .tables import Config, PluginsTable, setting_types
 
 __all__ = ["check_table", "is_loopback", "nearest_key", "uses_tls", "validate"]
 
@@ -89,6 +90,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
         if is_asked(value):
             yield key, f"{msgspec.json.encode(value).decode()} {way_out}"
     yield from _encryption_problems(config)
+    yield from _plugin_problems(config.plugins)
     yield from _limit_problems(config.limits)
     if config.node.state_dir is None:
         if not config.node.allow_ephemeral:
@@ -130,12 +132,33 @@ def _encryption_problems(config: Config) -> Iterator[tuple[str, str]]:
         if not pin.strip("~ "):
             problem = f'expected a subject, or a part of one after "~", got {pin!r}'
             yield "encryption.trust_policy.pin_subjects", problem
-    for pin in encryption.trust_policy.pin_fingerprints:
+    pins = encryption.trust_policy.pin_fingerprints
+    yield from _fingerprint_problems("encryption.trust_policy.pin_fingerprints", pins)
+
+
+def _fingerprint_problems(key: str, pins: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for pin in pins:
         if not _FINGERPRINT.fullmatch(pin):
             problem = (
                 f"expected 64 hexadecimal digits in lower case, got {pin!r}; see identity show"
             )
-            yield "encryption.trust_policy.pin_fingerprints", problem
+            yield key, problem
+
+
+def _plugin_problems(plugins: PluginsTable) -> Iterator[tuple[str, str]]:
+    yield from _fingerprint_problems("plugins.signers", plugins.signers)
+    if plugins.verify_signatures and not plugins.signers:
+        problem = "true lets no plugin pass without plugins.signers; name the keys that may sign"
+        yield "plugins.verify_signatures", problem
+    for block in plugins.blocked:
+        try:
+            SpecifierSet(block.versions)
+        except InvalidSpecifier:
+            problem = (
+                f'expected versions of {block.id} such as ">=1,<1.4", got {block.versions!r}; '
+                "leave them out to block all"
+            )
+            yield "plugins.blocked", problem
 
 
 def _limit_problems(limits: Limits) -> Iterator[tuple[str, str]]:
