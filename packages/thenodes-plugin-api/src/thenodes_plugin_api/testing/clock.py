@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
-__all__ = ["ManualClock", "Timer", "settle"]
+__all__ = ["ManualClock", "Timer", "settle", "timeout"]
 
 
 class Timer(Protocol):
@@ -96,3 +97,20 @@ async def settle(turns: int = 50) -> None:
     """Let every task that can run do so, for that many turns of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def timeout(clock: ManualClock, seconds: float) -> AsyncIterator[None]:
+    """Raise TimeoutError where the block takes longer than `seconds` of `clock`."""
+    async with asyncio.timeout(None) as limit:
+        loop = asyncio.get_running_loop()
+
+        def expire() -> None:
+            if not limit.expired():
+                limit.reschedule(loop.time())
+
+        timer = clock.call_later(seconds, expire)
+        try:
+            yield
+        finally:
+            timer.cancel()

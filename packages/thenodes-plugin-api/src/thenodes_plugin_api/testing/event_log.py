@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ..events import Event, EventSink
-from .wall import CONTAINED, raise_if_ours
+from .wall import raise_if_ours
 
 __all__ = ["EventLog", "PluginEvents"]
 
@@ -65,7 +65,7 @@ class _Feed:
             while self._queue:
                 try:
                     await self._sink.handle(self._queue.popleft())
-                except CONTAINED as error:
+                except BaseException as error:
                     raise_if_ours(error)
                     self._failed(error)
             self._wake.clear()

@@ -22,9 +22,11 @@ from .clock import ManualClock
 from .event_log import EventLog, PluginEvents
 from .records import Asked, Broadcast, Fault, LogLine, Repeated, Replied, Sent, Spawned
 from .sendable import check_kind, check_size
-from .wall import CONTAINED, describe, raise_if_ours
+from .wall import describe, raise_if_ours
 
 __all__ = ["NodeContext", "Wire"]
+
+_SENDS_A_TURN = 64
 
 
 class Wire(Protocol):
@@ -78,6 +80,7 @@ class NodeContext:
         repeated: what `every` repeats.
         faults: what spawned and repeated work, or a hook that the kit called, raised.
         refused: what was given to `send` or `broadcast` and belongs to the node.
+        told: called after each fault.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class NodeContext:
         self.repeated: list[Repeated] = []
         self.faults: list[Fault] = []
         self.refused: list[Body] = []
+        self.told: Callable[[], None] = lambda: None
         self.logger: logging.LoggerAdapter[logging.Logger] = _RecordingLogger(
             logging.getLogger(f"thenodes.plugin.{plugin_id}"), node_id, self.log_lines
         )
@@ -120,6 +124,7 @@ class NodeContext:
         self._failing: dict[str, SendError] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
+        self._turns = 0
 
     @property
     def data_dir(self) -> Path:
@@ -143,6 +148,7 @@ class NodeContext:
         self._check_kind(body)
         self._send(to, body, payload)
         self.sent.append(Sent(to, body, payload))
+        await self._take_turn()
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Bring a message to every connected peer, but those of `fail`."""
@@ -150,6 +156,7 @@ class NodeContext:
         check_size(body, payload)
         count = self._wire.broadcast(body, payload)
         self.broadcasts.append(Broadcast(body, payload, count))
+        await self._take_turn()
         return count
 
     async def request(
@@ -175,6 +182,7 @@ class NodeContext:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
         self._send(message.sender, Extension(body.kind, reply_to=body.request_id), payload)
         self.replies.append(Replied(message, payload))
+        await self._take_turn()
 
     def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
         """Run work in the background; what it raises goes to `faults`."""
@@ -192,7 +200,7 @@ class NodeContext:
                 await self.clock.sleep(seconds)
                 try:
                     await action()
-                except CONTAINED as error:
+                except BaseException as error:
                     raise_if_ours(error)
                     self.report_fault("repeated work", error)
 
@@ -205,10 +213,7 @@ class NodeContext:
 
         Work that does not let itself be cancelled goes to `faults`.
         """
-        self._open = False
-        self.events.close()
-        for task in self._tasks:
-            task.cancel()
+        self.shut()
         for _ in range(50):
             if not self._tasks:
                 break
@@ -217,6 +222,13 @@ class NodeContext:
             self.report_fault("background work", RuntimeError(f"{task.get_name()} does not end"))
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def shut(self) -> None:
+        """As `close`, without waiting for anything to end."""
+        self._open = False
+        self.events.close()
+        for task in self._tasks:
+            task.cancel()
 
     def report_fault(self, where: str, error: BaseException) -> None:
         """Note what the plugin raised, and tell of it as a node does."""
@@ -231,6 +243,7 @@ class NodeContext:
                 at=self.clock.time(),
             )
         )
+        self.told()
 
     def _spawn(
         self, work: Coroutine[object, object, object], name: str | None
@@ -250,13 +263,19 @@ class NodeContext:
     async def _contain(self, work: Coroutine[object, object, object]) -> None:
         try:
             await work
-        except CONTAINED as error:
+        except BaseException as error:
             raise_if_ours(error)
             self.report_fault("background work", error)
 
     def _send(self, to: str, body: Body, payload: Payload | None) -> None:
         self._check_way(to)
         self._wire.send(to, body, payload)
+
+    async def _take_turn(self) -> None:
+        """Let others have the event loop now and then, as a node does."""
+        self._turns += 1
+        if self._turns % _SENDS_A_TURN == 0:
+            await asyncio.sleep(0)
 
     def _check_kind(self, body: Body) -> None:
         try:

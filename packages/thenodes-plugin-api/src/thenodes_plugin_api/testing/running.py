@@ -12,11 +12,11 @@ from ..errors import PayloadError, SendError
 from ..events import Level, PluginEvent
 from ..messages import Message
 from ..peers import PeerJoined, PeerLeft
-from .clock import settle
+from .clock import settle, timeout
 from .errors import PromptFailed
 from .loading import Registered
 from .node_context import NodeContext
-from .wall import CONTAINED, describe, raise_if_ours
+from .wall import describe, raise_if_ours
 
 __all__ = ["RunningPlugin", "State"]
 
@@ -24,6 +24,9 @@ _INBOX_ITEMS = 8192
 _INBOX_BYTES = 16 * 1024 * 1024
 _START_SECONDS = 5.0
 _STOP_SECONDS = 0.5
+_PROMPT_SECONDS = 30.0
+_FAULTS = 10
+_FAULT_SECONDS = 60.0
 
 # How long the system gets, such as for a file that on_start reads in a thread.
 _SYSTEM_SECONDS = 2.0
@@ -37,6 +40,7 @@ class State(enum.StrEnum):
     LOADED = "loaded"
     RUNNING = "running"
     FAILED = "failed"
+    QUARANTINED = "quarantined"
     STOPPED = "stopped"
 
 
@@ -44,7 +48,8 @@ class RunningPlugin:
     """Runs one plugin as a host does.
 
     The inbox is bounded: 8192 items and 16 MiB of payload. Nobody waits; what does not
-    fit is dropped and counted. Hooks run one at a time.
+    fit is dropped and counted. Hooks run one at a time. Ten faults within a minute put the
+    plugin into quarantine: it gets nothing more.
 
     Attributes:
         registered: manifest and object.
@@ -64,6 +69,8 @@ class RunningPlugin:
         self._started = asyncio.Event()
         self._stop_requested = False
         self._task: asyncio.Task[None] | None = None
+        self._fault_times: deque[float] = deque(maxlen=_FAULTS)
+        context.told = self._faulted
 
     @property
     def is_idle(self) -> bool:
@@ -107,7 +114,8 @@ class RunningPlugin:
         clock = self.context.clock
         others = clock.sleepers
         await settle()
-        if not self._task.done() and clock.sleepers > others:
+        # Beside the budget of on_stop: somebody in it waits for the clock.
+        if not self._task.done() and clock.sleepers > others + 1:
             await clock.advance(_STOP_SECONDS)
         else:
             await asyncio.wait([self._task], timeout=_SYSTEM_SECONDS)
@@ -127,15 +135,25 @@ class RunningPlugin:
         if self.state is not State.RUNNING:
             raise PromptFailed(f"plugin {name} is {self.state}")
         try:
-            async with self._one_hook_at_a_time:
+            async with timeout(self.context.clock, _PROMPT_SECONDS):
+                return await self._ask(line)
+        except TimeoutError as error:
+            raise PromptFailed(
+                f"plugin {name} did not answer within {_PROMPT_SECONDS:g} s"
+            ) from error
+
+    async def _ask(self, line: str) -> str | None:
+        async with self._one_hook_at_a_time:
+            try:
                 answer = await self.registered.plugin.on_prompt(line, self.context)
-            if not isinstance(answer, str | None):
-                raise TypeError(f"expected str or None, got {type(answer).__name__}")
-            return answer
-        except CONTAINED as error:
-            raise_if_ours(error)
-            self.context.report_fault("on_prompt", error)
-            raise PromptFailed(f"plugin {name} failed: {describe(error)}") from error
+                if not isinstance(answer, str | None):
+                    raise TypeError(f"expected str or None, got {type(answer).__name__}")
+                return answer
+            except BaseException as error:
+                raise_if_ours(error)
+                self.context.report_fault("on_prompt", error)
+                name = self.registered.id
+                raise PromptFailed(f"plugin {name} failed: {describe(error)}") from error
 
     async def _run(self) -> None:
         plugin, context = self.registered.plugin, self.context
@@ -143,7 +161,9 @@ class RunningPlugin:
         self.state = State.RUNNING if started else State.FAILED
         self._started.set()
         if not started:
-            await context.close()
+            self._dropped["plugin_not_running"] += len(self._inbox)
+            self._inbox.clear()
+            context.shut()
             return
         while self._inbox or not self._stop_requested:
             if self._inbox:
@@ -151,7 +171,11 @@ class RunningPlugin:
             else:
                 self._wake.clear()
                 await self._wake.wait()
-        await self._hook("on_stop", lambda: plugin.on_stop(context))
+        try:
+            async with timeout(context.clock, _STOP_SECONDS):
+                await self._hook("on_stop", lambda: plugin.on_stop(context))
+        except TimeoutError:
+            self._report("slow_stop", f"on_stop has not returned within {_STOP_SECONDS:g} s")
         self.state = State.STOPPED
 
     async def _give(self, item: Item) -> None:
@@ -170,7 +194,7 @@ class RunningPlugin:
         except SendError as error:
             self._dropped["not_sent"] += 1
             self._report("not_sent", f"{hook} could not send: {error}", level=Level.DEBUG)
-        except CONTAINED as error:
+        except BaseException as error:
             raise_if_ours(error)
             self.context.report_fault(hook, error)
 
@@ -178,11 +202,25 @@ class RunningPlugin:
         try:
             async with self._one_hook_at_a_time:
                 await call()
-        except CONTAINED as error:
+        except BaseException as error:
             raise_if_ours(error)
             self.context.report_fault(name, error)
             return False
         return True
+
+    def _faulted(self) -> None:
+        now = self.context.clock.monotonic()
+        self._fault_times.append(now)
+        few = len(self._fault_times) < _FAULTS or now - self._fault_times[0] > _FAULT_SECONDS
+        if few or self.state is not State.RUNNING:
+            return
+        self.state = State.QUARANTINED
+        self._dropped["plugin_not_running"] += len(self._inbox)
+        self._inbox.clear()
+        self._report("quarantined", f"{_FAULTS} faults within {_FAULT_SECONDS:g} s")
+        self.context.shut()
+        if self._task is not None:
+            self._task.cancel()
 
     def _report(self, action: str, detail: str, *, level: Level = Level.WARNING) -> None:
         self.context.event_log.emit(

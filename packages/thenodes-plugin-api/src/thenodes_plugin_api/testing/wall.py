@@ -7,14 +7,22 @@ import asyncio
 __all__ = ["CONTAINED", "describe", "raise_if_ours"]
 
 CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
-"""Caught around every call into a plugin. It may raise CancelledError too, by
-awaiting a task that was cancelled."""
+"""Caught around calls into a plugin that are not hooks: import, registration, presets."""
+
+
+_NOT_THE_PLUGINS = (KeyboardInterrupt, GeneratorExit)
 
 
 def raise_if_ours(error: BaseException) -> None:
-    """Let the cancellation of the running task itself through; any other is the plugin's."""
+    """Let through what is meant for the process, or for the running task itself.
+
+    Any other error is the plugin's, and so is the CancelledError of something that it
+    waited for.
+    """
     task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+    if isinstance(error, _NOT_THE_PLUGINS) or (
+        isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+    ):
         raise error
 
 
