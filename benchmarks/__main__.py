@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bare, connections, crowd, handshakes, nodes, startup
+from . import bare, connections, crowd, handshakes, nodes, plugins, startup
 from .result import Far, Row
 
 BINARY, JSON = "thenodes.v1.bin", "thenodes.v1.json"
@@ -28,6 +28,7 @@ def main() -> None:
         "--messages", type=int, help="per run; default 100000, 3000 round trips, 300 handshakes"
     )
     parser.add_argument("--sessions", type=int, help="default 2000, in a crowd 500")
+    parser.add_argument("--plugins", type=positive, default=100, help="default 100")
     parser.add_argument("--frozen", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--garbage", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--seconds", type=float, default=60, help="of a crowd; default 60")
@@ -89,6 +90,10 @@ def measure_handshakes(options: argparse.Namespace) -> list[Row]:
     return handshakes.measure(options.messages or 300, options.runs)
 
 
+def measure_plugins(options: argparse.Namespace) -> list[Row]:
+    return plugins.measure(options.plugins, options.runs)
+
+
 FAR = ("far", "hold", "handshakes")
 """What a far process can be."""
 
@@ -99,6 +104,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "startup": measure_startup,
     "crowd": measure_crowd,
     "handshakes": measure_handshakes,
+    "plugins": measure_plugins,
 }
 
 

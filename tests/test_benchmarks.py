@@ -49,6 +49,12 @@ def test_the_time_to_start_is_measured(tmp_path: Path) -> None:
     assert all(row["ms"] > 0 for row in rows)
 
 
+def test_the_time_to_judge_plugins_is_measured_and_none_is_imported(tmp_path: Path) -> None:
+    rows = run("plugins", "--runs", "1", "--plugins", "3", file=tmp_path / "n")
+
+    assert all(row["ms"] > 0 and row["wheels"] == 3 for row in rows)
+
+
 def test_in_a_small_crowd_every_peer_is_served(tmp_path: Path) -> None:
     options = ("--sessions", "8", "--frozen", "2", "--garbage", "2", "--seconds", "3")
 
