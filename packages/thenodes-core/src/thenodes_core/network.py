@@ -149,6 +149,10 @@ class PeerNetwork:
         if self._config.discovery.enabled:
             self._supervisor.spawn_for_ever(self._make_discovery().run, "discovery")
 
+    def advertise(self, capabilities: tuple[str, ...]) -> None:
+        """Advertise these in every HELLO from now on."""
+        self.peers.local = structs.replace(self.peers.local, capabilities=capabilities)
+
     def use(self, table: EncryptionTable) -> None:
         """Take another trust policy while the node runs, and read the keys on disk again.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ from .config import (
 )
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
+from .control.plugins import add_plugin_commands
 from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import NodeStatus, PluginLine
 from .control.trust import add_trust_commands
@@ -57,6 +58,7 @@ from .plugins.context import Services
 from .plugins.host import PluginHost
 from .plugins.policy import GatePolicy, make_policy
 from .plugins.questions import Questions
+from .plugins.watchdog import Stall
 from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
 from .store.state_dir import StateDir
@@ -93,6 +95,8 @@ class Node:
         sinks: told of events from the very first on.
         transport: makes connections; WebSocket by default.
         clock: times everything; the system's by default.
+        on_stall: told, in a thread, that the event loop is held and by which plugin;
+            nothing else of the node runs then.
     """
 
     def __init__(
@@ -103,6 +107,7 @@ class Node:
         sinks: tuple[EventSink, ...] = (),
         transport: Transport | None = None,
         clock: Clock | None = None,
+        on_stall: Callable[[Stall], None] | None = None,
     ) -> None:
         settings = config if isinstance(config, Settings) else _settings(config or Config())
         self.config = settings.config
@@ -116,12 +121,12 @@ class Node:
         self._embedded = dict(plugins or {})
         self._sinks = sinks
         self._transport = transport
+        self._on_stall = on_stall
         self._host = PluginHost(self.events, self.counters, reserved=_RESERVED)
         self._stack = AsyncExitStack()
         self._running = False
         self._stop_requested = asyncio.Event()
         self._supervisor = Supervisor(self.events, self.counters, self.clock)
-        self._plugin_tasks: set[asyncio.Task[bool]] = set()
         self._capabilities: tuple[str, ...] = ()
         self._started_at = 0.0
         self._network: PeerNetwork | None = None
@@ -204,6 +209,36 @@ class Node:
         self._started.use(encryption)
         self.config = structs.replace(self.config, encryption=encryption)
 
+    def plugins(self) -> Sequence[PluginLine]:
+        """How every plugin stands, the rejected ones last."""
+        return [
+            PluginLine(
+                id=p.id,
+                version=p.version,
+                state=p.state,
+                source=p.source,
+                detail=p.detail,
+                abi=p.abi,
+                abi_revision=p.abi_revision,
+                codes=p.codes,
+                faults=p.faults,
+                prefix=p.prefix,
+            )
+            for p in self._host.status()
+        ]
+
+    async def reload_plugin(self, plugin_id: str) -> str:
+        """Load a plugin anew; see `PluginChanges.reload`."""
+        return await self._host.changes.reload(plugin_id)
+
+    async def enable_plugin(self, plugin_id: str) -> str:
+        """Start a plugin that does not run; see `PluginChanges.enable`."""
+        return await self._host.changes.enable(plugin_id)
+
+    async def disable_plugin(self, plugin_id: str) -> str:
+        """Stop a plugin; see `PluginChanges.disable`."""
+        return await self._host.changes.disable(plugin_id)
+
     def stop(self) -> None:
         """Ask whoever runs the node to leave its context; see `wait_stopped`."""
         self._stop_requested.set()
@@ -235,10 +270,7 @@ class Node:
             uptime_seconds=now - self._started_at,
             peers=self.peers.all(),
             dialling=self._started.dialling,
-            plugins=[
-                PluginLine(p.id, p.version, p.state, p.source, p.detail)
-                for p in self._host.status()
-            ],
+            plugins=self.plugins(),
             counters=self.counters.snapshot(),
         )
 
@@ -288,17 +320,15 @@ class Node:
         self._started_at = self.clock.time()
         network = self._network = self._make_network()
         stack.callback(network.trust.save)
-        runtimes = self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
+        self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
         self._add_commands()
+        self._host.roster.on_change(self._plugins_changed)
+        stack.enter_context(self._host.roster.watch(self._on_stall))
         # Pushed one by one: each part is ended even where the end of another fails.
         await stack.enter_async_context(self._supervisor)
         stack.push_async_callback(self.peers.close)
         stack.push_async_callback(self._stop_plugins)
-        # Not in the TaskGroup: a plugin that does not end must not hold up the stop.
-        self._plugin_tasks = {
-            asyncio.create_task(self._supervisor.supervise(runtime.run()), name=runtime.plugin_id)
-            for runtime in runtimes
-        }
+        self._host.run(self._supervisor.supervise)
         await self._host.wait_started()
         listener = await network.listen()
         stack.push_async_callback(listener.close)
@@ -324,7 +354,7 @@ class Node:
 
     async def _stop_plugins(self) -> None:
         self._host.stop()
-        late = self._plugin_tasks
+        late = {slot.task for slot in self._host.roster if slot.task is not None}
         if late:
             _, late = await asyncio.wait(late, timeout=_PLUGIN_STOP_SECONDS)
         for task in late:
@@ -343,6 +373,7 @@ class Node:
             policy=self._gate_policy(),
             config=config.plugin,
             origins=self._settings.origins,
+            read_policy=self._gate_policy,
         )
         self._refuse_rejected()
         presets = self._host.config_defaults(self._check_presets)
@@ -432,8 +463,12 @@ class Node:
     def _add_commands(self) -> None:
         add_builtin_commands(self.commands, self)
         add_trust_commands(self.commands, self.trust)
-        for shell in self._host.shells():
-            self.commands.add_shell(shell)
+        add_plugin_commands(self.commands, self)
+        self.commands.replace_shells(self._host.shells())
+
+    def _plugins_changed(self) -> None:
+        self.commands.replace_shells(self._host.shells())
+        self._started.advertise(self._host.roster.capabilities())
 
     def _emit(self, action: str, detail: str, *, level: Level = Level.INFO) -> None:
         self.events.emit(

@@ -13,7 +13,9 @@ from .status import NodeStatus, render_known, render_peers, render_status
 
 __all__ = ["BUILTIN_COMMANDS", "NodeView", "add_builtin_commands"]
 
-BUILTIN_COMMANDS = frozenset({"about", "help", "peers", "status", "trust", "version"})
+BUILTIN_COMMANDS = frozenset(
+    {"about", "help", "peers", "plugin", "plugins", "status", "trust", "version"}
+)
 """First words of the node's own commands, which no plugin may take."""
 
 

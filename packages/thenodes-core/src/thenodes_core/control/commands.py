@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -96,6 +96,16 @@ class CommandTable:
         ):
             raise ValueError(f"the prompt prefix {shell.prefix!r} is taken by a command")
         self._shells[shell.prefix] = shell
+
+    def replace_shells(self, shells: Iterable[Shell]) -> None:
+        """Let these be the shells, in the place of those there were.
+
+        Raises:
+            ValueError: a prefix is a command's.
+        """
+        self._shells = {}
+        for shell in shells:
+            self.add_shell(shell)
 
     @property
     def commands(self) -> Sequence[Command]:

@@ -31,13 +31,31 @@ class DialStatus(msgspec.Struct, frozen=True):
 
 
 class PluginLine(msgspec.Struct, frozen=True):
-    """A plugin."""
+    """A plugin.
+
+    Attributes:
+        id: its id; of a rejected one, its source where the id cannot be read.
+        version: its version.
+        state: where it stands, such as `running`, `quarantined` or `rejected`.
+        source: where it came from.
+        detail: why it stands there.
+        abi: the ABI generation that it was written for.
+        abi_revision: the revision that it needs of that generation.
+        codes: why it was rejected.
+        faults: how often something of it raised.
+        prefix: the word that enters its shell.
+    """
 
     id: str
     version: str
     state: str
     source: str
     detail: str
+    abi: int | None = None
+    abi_revision: int | None = None
+    codes: tuple[str, ...] = ()
+    faults: int = 0
+    prefix: str | None = None
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

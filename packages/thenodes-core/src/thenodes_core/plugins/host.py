@@ -10,11 +10,7 @@ import msgspec
 from msgspec import structs
 
 from thenodes_plugin_api import (
-    Body,
     ConfigDefaults,
-    DataRequest,
-    DataResponse,
-    Extension,
     Level,
     Manifest,
     Message,
@@ -26,64 +22,32 @@ from thenodes_plugin_api import (
     PluginEvent,
     PluginRegistrarApi,
     PluginSection,
-    PromptCommand,
     PromptSection,
-    RelayNotify,
-    Text,
 )
 
 from ..errors import PluginLoadError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from .claims import Claims
-from .containment import CONTAINED
+from .containment import CONTAINED, describe
 from .context import Context, Services
 from .find import candidates
-from .gates import scan
+from .gates import Scan, scan
+from .inbox import Inbox
+from .listing import PluginShell, PluginStatus, rejected_status, status_of
 from .loader import Loaded, load
 from .names import Names
 from .policy import GatePolicy
+from .reload import PluginChanges
+from .roster import Roster
 from .runtime import PluginRuntime, State
+from .slot import Slot, Supervise
+from .source import Source
 from .tables import make_table
 from .verdict import Fault, Verdict
 
 __all__ = ["PluginHost", "PluginShell", "PluginStatus"]
 
 EMBEDDED = "embedded"
-_FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
-
-
-class PluginStatus(msgspec.Struct, frozen=True):
-    """What operators are told of a plugin.
-
-    Attributes:
-        id: from its manifest; of a rejected one, its source.
-        version: from its manifest.
-        state: `loaded`, `running`, `failed`, `stopped` or `rejected`.
-        source: where it came from.
-        prefix: the word that enters its shell.
-        detail: why it was rejected or how often it failed.
-    """
-
-    id: str
-    version: str
-    state: str
-    source: str
-    prefix: str | None = None
-    detail: str = ""
-
-
-class PluginShell(msgspec.Struct, frozen=True):
-    """A plugin's part of the prompt."""
-
-    plugin_id: str
-    prefix: str
-    commands: tuple[PromptCommand, ...]
-    runtime: PluginRuntime
-
-    async def run(self, line: str) -> str | None:
-        """Answer a line."""
-        return await self.runtime.prompt(line)
 
 
 class PluginHost:
@@ -103,9 +67,15 @@ class PluginHost:
         self._counters = counters
         self._loaded: list[Loaded] = []
         self._rejected: list[Verdict] = []
-        self._runtimes: dict[str, PluginRuntime] = {}
-        self._claims: Claims[PluginRuntime] = Claims()
-        self._services: Services | None = None
+        self._sources: dict[str, Source] = {}
+        self._capabilities: dict[str, tuple[str, ...]] = {}
+        self._config: Mapping[str, Mapping[str, object]] = {}
+        self._origins: Mapping[str, str] | None = None
+        self._rescan: Callable[[Sequence[Manifest]], Scan] = _nothing
+        self._data_dir: Callable[[str], Path]
+        self._services: Services
+        self._roster = Roster(events, counters)
+        self._changes = PluginChanges(self._roster, self._reread, self._load, self._advertised)
 
     def load_embedded(self, plugins: Mapping[str, Plugin]) -> None:
         """Take plugins that the embedding program made; each claims `<id>.*`.
@@ -135,6 +105,7 @@ class PluginHost:
         policy: GatePolicy | None = None,
         config: Mapping[str, Mapping[str, object]] | None = None,
         origins: Mapping[str, str] | None = None,
+        read_policy: Callable[[], GatePolicy] | None = None,
     ) -> None:
         """Find, check and load plugins, in the order of their ids; report each.
 
@@ -145,21 +116,28 @@ class PluginHost:
             policy: what the gates measure them by, apart from what is taken already.
             config: `[plugin.<id>]`, by id.
             origins: where each dotted key has its value from, for errors.
+            read_policy: reads the policy again when a plugin is loaded anew.
         """
-        policy = structs.replace(
-            policy or GatePolicy(), reserved=self._reserved, taken=self._manifests()
-        )
-        found = scan(candidates(paths, directory, installed), policy)
+        first = policy or GatePolicy()
+        self._config, self._origins = config or {}, origins
+        where = tuple(paths), directory, tuple(installed)
+
+        def judge(policy: GatePolicy, taken: Sequence[Manifest]) -> Scan:
+            policy = structs.replace(policy, reserved=self._reserved, taken=taken)
+            return scan(candidates(*where), policy)
+
+        self._rescan = lambda taken: judge(read_policy() if read_policy else first, taken)
+        found = judge(first, self._manifests())
         # Those that were accepted are the first of the verdicts, in the same order.
         for source, verdict in zip(found.accepted, found.verdicts, strict=False):
             try:
-                loaded = load(source)
-                _table_of(loaded, config or {}, origins)
+                loaded = self._load(source)
             except PluginLoadError as error:
                 self._reject(structs.replace(verdict, faults=(Fault.of(error),)))
                 continue
             for warning in verdict.warnings:
                 self._emit(source.manifest.plugin.id, "open_to_others", warning, Level.WARNING)
+            self._sources[source.manifest.plugin.id] = source
             self._add(loaded)
         for verdict in found.verdicts:
             if not verdict.accepted:
@@ -179,22 +157,29 @@ class PluginHost:
         """
         asked = []
         for loaded in self._loaded:
-            plugin_id = loaded.manifest.plugin.id
-            try:
-                defaults = loaded.plugin.early_config_defaults()
-                if defaults is None:
-                    continue
-                if not isinstance(defaults, ConfigDefaults):
-                    raise TypeError(f"expected ConfigDefaults, got {type(defaults).__name__}")
-                _check_advertised(defaults, loaded)
-                check(defaults)
-            except CONTAINED as error:
-                self._emit(
-                    plugin_id, "fault", f"early_config_defaults raised {error!r}", Level.ERROR
-                )
-                continue
-            asked.append(defaults)
+            defaults = self._presets(loaded, check)
+            if defaults is not None:
+                asked.append(defaults)
+                self._capabilities[loaded.manifest.plugin.id] = defaults.capabilities
         return asked
+
+    def _presets(
+        self, loaded: Loaded, check: Callable[[ConfigDefaults], None]
+    ) -> ConfigDefaults | None:
+        try:
+            defaults = loaded.plugin.early_config_defaults()
+            if defaults is None:
+                return None
+            if not isinstance(defaults, ConfigDefaults):
+                raise TypeError(f"expected ConfigDefaults, got {type(defaults).__name__}")
+            _check_advertised(defaults, loaded)
+            check(defaults)
+            return defaults
+        except CONTAINED as error:
+            plugin_id = loaded.manifest.plugin.id
+            told = f"early_config_defaults raised {describe(error)}"
+            self._emit(plugin_id, "fault", told, Level.ERROR)
+            return None
 
     def prepare(
         self,
@@ -202,96 +187,110 @@ class PluginHost:
         config: Mapping[str, Mapping[str, object]],
         data_dir: Callable[[str], Path],
     ) -> Sequence[PluginRuntime]:
-        """Give every plugin its context; returns what is to be run."""
-        self._services = services
+        """Give every plugin its context; returns what `run` will run."""
+        self._services, self._config, self._data_dir = services, config, data_dir
         for loaded in self._loaded:
-            manifest = loaded.manifest
-            plugin_id = manifest.plugin.id
-            table = _table_of(loaded, config)
-            ctx = Context(plugin_id, table, data_dir(plugin_id), services)
-            runtime = PluginRuntime(
-                plugin_id, loaded.plugin, ctx, self._events, self._counters, services.clock
-            )
-            self._runtimes[plugin_id] = runtime
-            for claim in manifest.messages.handles:
-                self._claims.add(claim, runtime)
-        return list(self._runtimes.values())
+            plugin_id = loaded.manifest.plugin.id
+            slot = Slot(loaded, self._sources.get(plugin_id), self._make, services.clock)
+            slot.capabilities = self._capabilities.get(plugin_id, ())
+            self._roster.add(slot)
+        self._changes.hold_modules()
+        return [slot.runtime for slot in self._roster]
+
+    def _make(self, loaded: Loaded, inbox: Inbox) -> PluginRuntime:
+        plugin_id, services = loaded.manifest.plugin.id, self._services
+        ctx = Context(
+            plugin_id, _table_of(loaded, self._config), self._data_dir(plugin_id), services
+        )
+        return PluginRuntime(
+            plugin_id,
+            loaded.plugin,
+            ctx,
+            self._events,
+            self._counters,
+            services.clock,
+            inbox=inbox,
+            on_change=self._roster.changed,
+        )
+
+    @property
+    def roster(self) -> Roster:
+        """The plugins that were loaded, as they run."""
+        return self._roster
+
+    @property
+    def changes(self) -> PluginChanges:
+        """Reloads, enables and disables them."""
+        return self._changes
+
+    def run(self, supervise: Supervise) -> None:
+        """Begin to run every plugin.
+
+        Args:
+            supervise: reports a defect of ours that ends one.
+        """
+        self._roster.run(supervise)
 
     async def wait_started(self) -> None:
         """Wait until every plugin's `on_start` has returned, or was given up on."""
-        await asyncio.gather(*(runtime.wait_started() for runtime in self._runtimes.values()))
+        await asyncio.gather(*(slot.runtime.wait_started() for slot in self._roster))
 
     def stop(self) -> None:
         """Ask every plugin to stop."""
-        for runtime in self._runtimes.values():
-            runtime.stop()
+        self._changes.close()
+        for slot in self._roster:
+            slot.runtime.stop()
 
     def deliver(self, messages: Sequence[Message]) -> bool:
-        """Give messages to the plugins they are for. True where an inbox is half full."""
-        batches: dict[PluginRuntime, list[Message]] = {}
-        targets: Sequence[list[Message]] = ()
-        previous: Body | None = None
-        for message in messages:
-            body = message.body
-            # Messages of one kind come in runs and share their decoded body.
-            if body is not previous:
-                previous = body
-                targets = [batches.setdefault(r, []) for r in self._runtimes_for(message)]
-            for batch in targets:
-                batch.append(message)
-            if not targets:
-                previous = None
-        crowded = [runtime.offer(batch) for runtime, batch in batches.items()]
-        return any(crowded)
-
-    def _runtimes_for(self, message: Message) -> Iterable[PluginRuntime]:
-        body = message.body
-        if type(body) is Extension:
-            if body.reply_to is not None:
-                self._answer(message)
-                return ()
-            runtime = self._claims.find(body.kind)
-            if runtime is not None:
-                return (runtime,)
-            self._counters.add("messages_dropped", reason="unclaimed_kind")
-        elif type(body) in _FOR_ALL:
-            return self._runtimes.values()
-        else:
-            self._counters.add("messages_dropped", reason="not_handled")
-        return ()
+        """Give messages to the plugins they are for; see `Roster.deliver`."""
+        return self._roster.deliver(messages, self._services.questions)
 
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """Tell every plugin of a peer's coming or going."""
-        if self._services is not None and isinstance(event, PeerLeft):
+        if isinstance(event, PeerLeft):
             self._services.questions.peer_gone(event.peer.node_id)
-        for runtime in self._runtimes.values():
-            runtime.offer([event])
+        self._roster.offer_all([event])
 
     def shells(self) -> Iterator[PluginShell]:
         """Every plugin's part of the prompt."""
-        for loaded in self._loaded:
-            prompt = loaded.manifest.prompt
-            runtime = self._runtimes.get(loaded.manifest.plugin.id)
-            if prompt.prefix is not None and runtime is not None:
-                yield PluginShell(runtime.plugin_id, prompt.prefix, prompt.commands, runtime)
+        for slot in self._roster:
+            prompt = slot.loaded.manifest.prompt
+            if prompt.prefix is not None:
+                yield PluginShell(slot.plugin_id, prompt.prefix, prompt.commands, slot)
 
     def status(self) -> list[PluginStatus]:
         """Every plugin, the rejected ones last."""
-        rejected = [_rejected_status(verdict) for verdict in self._rejected]
-        return [self._status_of(loaded) for loaded in self._loaded] + rejected
+        rejected = [rejected_status(verdict) for verdict in self._rejected]
+        if self._loaded and not list(self._roster):
+            return [_status_before(loaded) for loaded in self._loaded] + rejected
+        return [status_of(slot) for slot in self._roster] + rejected
 
-    def _status_of(self, loaded: Loaded) -> PluginStatus:
-        plugin = loaded.manifest.plugin
-        runtime = self._runtimes.get(plugin.id)
-        faults = runtime.faults if runtime else 0
-        return PluginStatus(
-            id=plugin.id,
-            version=plugin.version,
-            state=runtime.state if runtime else State.LOADED,
-            source=loaded.origin,
-            prefix=loaded.manifest.prompt.prefix,
-            detail=f"{faults} faults" if faults else "",
+    def _load(self, source: Source) -> Loaded:
+        loaded = load(source)
+        _table_of(loaded, self._config, self._origins)
+        return loaded
+
+    def _reread(self, source: Source) -> Source:
+        """Judge a plugin again, wherever the operator has put it now."""
+        plugin_id = source.manifest.plugin.id
+        loaded = [slot.loaded.manifest for slot in self._roster]
+        found = self._rescan([m for m in loaded if m.plugin.id != plugin_id])
+        for accepted in found.accepted:
+            if accepted.manifest.plugin.id == plugin_id:
+                return accepted
+        for verdict in found.verdicts:
+            if verdict.id == plugin_id or verdict.origin == source.origin:
+                raise verdict.faults[0].error()
+        raise PluginLoadError(
+            "TN-P010",
+            f"{plugin_id} is no longer where plugins are looked for",
+            expected=f"a plugin of that id, as there was in {source.origin}",
+            fix="put it back, or restart the node without it",
         )
+
+    def _advertised(self, loaded: Loaded) -> tuple[str, ...]:
+        defaults = self._presets(loaded, lambda _: None)
+        return () if defaults is None else defaults.capabilities
 
     def _add(self, loaded: Loaded) -> None:
         self._loaded.append(loaded)
@@ -308,10 +307,6 @@ class PluginHost:
         for code in verdict.codes:
             self._counters.add("plugins_rejected", reason=code)
         self._emit(verdict.id or verdict.origin, "rejected", str(verdict), Level.ERROR)
-
-    def _answer(self, message: Message) -> None:
-        if self._services is None or not self._services.questions.answer(message):
-            self._counters.add("messages_dropped", reason="unexpected_reply")
 
     def _emit(self, plugin_id: str, action: str, detail: str, level: Level = Level.INFO) -> None:
         self._events.emit(PluginEvent(plugin=plugin_id, action=action, detail=detail, level=level))
@@ -335,14 +330,22 @@ def _table_of(
     return make_table(plugin_id, defaults, given, loaded.plugin.config_type, origins=origins)
 
 
-def _rejected_status(verdict: Verdict) -> PluginStatus:
+def _status_before(loaded: Loaded) -> PluginStatus:
+    """How a plugin stands before it is given its place."""
+    plugin = loaded.manifest.plugin
     return PluginStatus(
-        id=verdict.id or verdict.origin,
-        version=verdict.version or "",
-        state="rejected",
-        source=verdict.origin,
-        detail="; ".join(str(fault) for fault in verdict.faults),
+        plugin.id,
+        plugin.version,
+        State.LOADED,
+        loaded.origin,
+        loaded.manifest.prompt.prefix,
+        abi=plugin.abi,
+        abi_revision=plugin.abi_revision,
     )
+
+
+def _nothing(taken: Sequence[Manifest]) -> Scan:
+    return scan((), GatePolicy())
 
 
 def _embedded_manifest(plugin_id: str, plugin: Plugin) -> Manifest:

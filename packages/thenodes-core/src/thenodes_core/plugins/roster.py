@@ -1,0 +1,236 @@
+"""The plugins that run in a node: who claims what, who stands where, who holds the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import FrameType
+
+from thenodes_plugin_api import (
+    Body,
+    DataRequest,
+    DataResponse,
+    Extension,
+    Level,
+    Message,
+    PluginEvent,
+    RelayNotify,
+    SystemEvent,
+    Text,
+)
+
+from ..errors import CommandFailed
+from ..events.counters import Counters
+from ..events.dispatcher import Dispatcher
+from .claims import Claims
+from .inbox import Item
+from .questions import Questions
+from .slot import Slot, Supervise
+from .watchdog import Culprit, Stall, Watchdog, plugin_frame
+
+__all__ = ["Roster"]
+
+_FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
+
+_log = logging.getLogger("thenodes.node")
+
+
+class Roster:
+    """Every plugin that was loaded, in the order of their ids.
+
+    Args:
+        events: told of stalls and changes.
+        counters: counts them.
+    """
+
+    def __init__(self, events: Dispatcher, counters: Counters) -> None:
+        self.claims: Claims[Slot] = Claims()
+        self._events = events
+        self._counters = counters
+        self._slots: dict[str, Slot] = {}
+        self._tops: dict[str, str] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def __iter__(self) -> Iterator[Slot]:
+        return iter(self._slots.values())
+
+    def add(self, slot: Slot) -> None:
+        """Take a plugin in; it is not run yet."""
+        self._slots[slot.plugin_id] = slot
+        self._claim()
+
+    def get(self, plugin_id: str) -> Slot | None:
+        """A plugin's place."""
+        return self._slots.get(plugin_id)
+
+    def find(self, plugin_id: str) -> Slot:
+        """A plugin's place.
+
+        Raises:
+            CommandFailed: there is none of that id.
+        """
+        slot = self._slots.get(plugin_id)
+        if slot is None:
+            known = ", ".join(self._slots) or "none"
+            raise CommandFailed(f"no plugin {plugin_id!r} is loaded; loaded: {known}")
+        return slot
+
+    def run(self, supervise: Supervise) -> None:
+        """Begin to run all that were taken in.
+
+        Args:
+            supervise: reports a defect of ours that ends one.
+        """
+        for slot in self:
+            slot.run(supervise)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever another set of plugins runs, or other ones."""
+        self._listeners.append(listener)
+
+    def changed(self) -> None:
+        """Let claims, and all who listen, follow what runs now."""
+        self._claim()
+        for listener in self._listeners:
+            listener()
+
+    def capabilities(self) -> tuple[str, ...]:
+        """What the plugins that run advertise."""
+        return tuple(dict.fromkeys(c for slot in self if slot.is_up for c in slot.capabilities))
+
+    def deliver(self, messages: Sequence[Message], questions: Questions) -> bool:
+        """Give messages to the plugins they are for. True where an inbox is half full.
+
+        Args:
+            messages: of one peer, in order.
+            questions: take the replies among them.
+        """
+        batches: dict[Slot, list[Message]] = {}
+        targets: Sequence[list[Message]] = ()
+        previous: Body | None = None
+        for message in messages:
+            body = message.body
+            # Messages of one kind come in runs and share their decoded body.
+            if body is not previous:
+                previous = body
+                found = self._slots_for(message, questions)
+                targets = [batches.setdefault(slot, []) for slot in found]
+            for batch in targets:
+                batch.append(message)
+            if not targets:
+                previous = None
+        crowded = [slot.offer(batch) for slot, batch in batches.items()]
+        return any(crowded)
+
+    def _slots_for(self, message: Message, questions: Questions) -> Iterable[Slot]:
+        body = message.body
+        if type(body) is Extension:
+            if body.reply_to is not None:
+                if not questions.answer(message):
+                    self._counters.add("messages_dropped", reason="unexpected_reply")
+                return ()
+            slot = self.claims.find(body.kind)
+            if slot is not None:
+                return (slot,)
+            self._counters.add("messages_dropped", reason="unclaimed_kind")
+        elif type(body) in _FOR_ALL:
+            return self._slots.values()
+        else:
+            self._counters.add("messages_dropped", reason="not_handled")
+        return ()
+
+    def offer_all(self, items: Sequence[Item]) -> None:
+        """Give the same to every plugin."""
+        for slot in self:
+            slot.offer(items)
+
+    def watch(self, on_stall: Callable[[Stall], None] | None = None, **times: float) -> Watchdog:
+        """Watch the running event loop, inside the context that this returns.
+
+        Args:
+            on_stall: told in the watchdog's thread, while the loop is held.
+            times: of `Watchdog`.
+        """
+        loop = asyncio.get_running_loop()
+
+        def notice(stall: Stall) -> None:
+            self._hold_off(stall)
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
+                loop.call_soon_threadsafe(self._judge, stall, time.time())
+            if on_stall is not None:
+                on_stall(stall)
+
+        return Watchdog(self, notice, **times)
+
+    def _claim(self) -> None:
+        claims: Claims[Slot] = Claims()
+        tops = {}
+        for slot in self:
+            for claim in slot.loaded.manifest.messages.handles:
+                claims.add(claim, slot)
+            if slot.source is not None:
+                tops[slot.top] = slot.plugin_id
+        self.claims, self._tops = claims, tops
+
+    def accuse(self, task: asyncio.Task[object] | None, frame: FrameType) -> Culprit | None:
+        """Whose code runs. May be called from any thread."""
+        for slot in list(self._slots.values()):
+            where = slot.runtime.held_by(task)
+            if where is not None:
+                return Culprit(slot.plugin_id, where, id(slot.runtime.item))
+        plugin_id = plugin_frame(frame, self._tops)
+        return None if plugin_id is None else Culprit(plugin_id, "a callback or task of its own")
+
+    def _hold_off(self, stall: Stall) -> None:
+        """Log a stall, and give its plugin nothing more; in the watchdog's thread."""
+        slot = self._slots.get(stall.plugin_id or "")
+        if slot is not None:
+            slot.runtime.halt()
+        logger = _log if slot is None else logging.getLogger(f"thenodes.plugin.{slot.plugin_id}")
+        logger.error("%s", _stall_text(stall))
+
+    def _judge(self, stall: Stall, at: float) -> None:
+        """Tell of a stall once the loop is free again, and quarantine its plugin."""
+        text = _stall_text(stall)
+        slot = self._slots.get(stall.plugin_id or "")
+        if slot is None:
+            self._counters.add("loop_stalls")
+            self._events.emit(
+                SystemEvent(action="loop_stalled", detail=text, level=Level.WARNING, at=at)
+            )
+            return
+        self._counters.add("plugin_stalls", reason=slot.plugin_id)
+        self.tell(slot.plugin_id, "stall", text, level=Level.ERROR, at=at)
+        slot.runtime.quarantine(f"{stall.where} held the event loop: {stall.stack}")
+
+    def tell(
+        self,
+        plugin_id: str,
+        action: str,
+        detail: str,
+        *,
+        level: Level = Level.INFO,
+        at: float | None = None,
+    ) -> None:
+        """Emit an event of a plugin."""
+        self._events.emit(
+            PluginEvent(
+                plugin=plugin_id,
+                action=action,
+                detail=detail,
+                level=level,
+                at=time.time() if at is None else at,
+            )
+        )
+
+
+def _stall_text(stall: Stall) -> str:
+    """A stall in one line."""
+    whose = "" if stall.plugin_id is None else f"plugin {stall.plugin_id}: "
+    return (
+        f"{whose}{stall.where} holds the event loop for {stall.seconds:.1f} s by now, "
+        f"and nothing else runs; it is in {stall.stack}"
+    )
