@@ -38,4 +38,4 @@ def test_the_plugin_of_the_readme_passes_the_tests_of_the_readme(tmp_path: Path)
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert "3 passed" in done.stdout

@@ -7,6 +7,7 @@ pytest, the fixtures `context`, `clock`, `plugin` and `mesh` are there without a
 
 from __future__ import annotations
 
+from .check import check_plugin
 from .clock import ManualClock, settle
 from .errors import NonConformance, PromptFailed, RegistrationError
 from .loading import Registered, embed, find_manifest, load_manifest, make_config, register
@@ -36,6 +37,7 @@ __all__ = [
     "Replied",
     "Sent",
     "Spawned",
+    "check_plugin",
     "embed",
     "find_manifest",
     "load_manifest",
