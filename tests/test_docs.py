@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
+from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
 from thenodes_plugin_api import parse_manifest
 
@@ -20,7 +22,11 @@ from .nodes import thenodes
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
-SOURCES = "\n".join(path.read_text() for path in sorted(ROOT.glob("packages/*/src/**/*.py")))
+SOURCES = "\n".join(
+    path.read_text()
+    for path in sorted(ROOT.glob("packages/*/src/**/*.py"))
+    if "testing" not in path.parts  # whose plugins tell what nobody else does
+)
 
 
 def config_keys() -> Iterator[str]:
@@ -73,8 +79,28 @@ def test_every_close_code_is_documented(code: CloseCode) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(set(re.findall(r"TN-P\d+", SOURCES))))
-def test_every_rejection_code_is_documented(code: str) -> None:
+def test_every_rejection_code_is_documented_with_a_way_out(code: str) -> None:
+    guide = (ROOT / "docs" / "plugins" / "codes.md").read_text()
+    (section,) = re.findall(rf"^## {code}\n(.*?)(?=^## |\Z)", guide, re.DOTALL | re.MULTILINE)
+
     assert f"| {code} |" in REFERENCE
+    assert "**Fix:**" in section
+
+
+def test_the_schema_of_the_manifest_is_current() -> None:
+    published = json.loads((ROOT / "docs" / "plugins" / "manifest.schema.json").read_text())
+
+    assert published == manifest_schema(), "python -m thenodes_core.plugins.manifest_schema"
+
+
+def test_the_manifest_of_the_reference_is_valid_and_every_key_is_in_its_table() -> None:
+    reference = ROOT / "docs" / "plugins" / "manifest.md"
+    (example,) = blocks(reference, "toml")
+    keys = {key for table in manifest_schema()["$defs"].values() for key in table["properties"]}
+
+    assert parse_manifest(example).plugin.id == "my"
+    for key in keys - {"plugin", "prompt", "messages", "network", "config", "name", "help"}:
+        assert re.search(rf"^\| `([a-z]+\.)?{key}` \|", reference.read_text(), re.MULTILINE), key
 
 
 @pytest.mark.parametrize("name", app.list_commands(None))  # type: ignore[arg-type]
@@ -103,7 +129,9 @@ def test_the_example_config_is_valid(tmp_path: Path) -> None:
 
 PYTHON_BLOCKS = [
     (path.relative_to(ROOT).as_posix(), block)
-    for path in sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
+    for path in sorted(
+        [ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/plugins/*.md")]
+    )
     for block in blocks(path, "python")
 ]
 
