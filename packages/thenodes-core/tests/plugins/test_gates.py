@@ -128,6 +128,14 @@ BROKEN: dict[str, tuple[str, dict[str, object]]] = {
     "a second package": ("TN-P010", {"change": put("tests_of_it/__init__.py")}),
     "an older ABI": ("TN-P011", {"abi": "0", "requires": ("thenodes-plugin-api>=0.0,<1",)}),
     "a future ABI": ("TN-P011", {"abi": "2", "requires": ("thenodes-plugin-api>=2.0,<3",)}),
+    "a manifest of a future ABI": (
+        "TN-P011",
+        {"abi": '2\nneeds = "more"', "requires": ("thenodes-plugin-api>=2.0,<3",)},
+    ),
+    "another folder": (
+        "TN-P002",
+        {"change": rename("thenodes_my-0.1.0.dist-info", "thenodes_my-0.2.0.dist-info")},
+    ),
     "a future revision": (
         "TN-P011",
         {"abi": "1\nabi-revision = 999", "requires": ("thenodes-plugin-api>=1.999,<2",)},
@@ -207,6 +215,22 @@ def test_all_faults_of_all_plugins_are_told_not_the_first_alone(make_wheel: Make
         str(other): ("TN-P003", "TN-P010"),
     }
     assert [source.manifest.plugin.id for source in found.accepted] == ["zoe"]
+
+
+def test_of_very_many_faults_some_are_told_and_the_others_counted(make_wheel: MakeWheel) -> None:
+    def spoil(files: Files) -> None:
+        files.update({f"thenodes_my-0.1.0.dist-info/{number}": b"" for number in range(500)})
+
+    found = verdict(make_wheel(spoil=spoil))
+
+    assert len(found.faults) == 11
+    assert found.faults[-1].received == "490 more faults of this kind"
+
+
+def test_what_a_plugin_says_of_itself_cannot_command_a_terminal(make_wheel: MakeWheel) -> None:
+    path = make_wheel(extra="[no-section]", change=edit("/METADATA", "0.1.0", "0.1.0\x1b[2J"))
+
+    assert "\x1b" not in str(verdict(path))
 
 
 def test_accepted_plugins_come_in_the_order_of_their_ids(make_wheel: MakeWheel) -> None:
@@ -463,6 +487,51 @@ def test_scanning_imports_nothing(make_wheel: MakeWheel, write_plugin: WritePlug
     judge(*paths)
 
     assert {name for name in set(sys.modules) - before if "thenodes_" in name} == set()
+
+
+def test_an_installed_plugin_is_measured_by_its_distribution() -> None:
+    (found,) = scan(candidates((), None, ["relay"]), GatePolicy()).verdicts
+
+    assert (found.id, found.faults) == ("relay", ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "codes"),
+    [
+        ({}, ()),
+        ({"entry": "thenodes_put_there:start"}, ("TN-P010",)),
+        ({"version": "0.2.0"}, ("TN-P010",)),
+        ({"requires": "thenodes-plugin-api>=2,<3"}, ("TN-P012",)),
+        ({"requires": "thenodes-plugin-api>=1.0,<2\nRequires-Dist: none-such"}, ("TN-P020",)),
+    ],
+)
+def test_what_is_installed_passes_the_same_gates(
+    write_plugin: WritePlugin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    codes: tuple[str, ...],
+) -> None:
+    tree = write_plugin("there", package="thenodes_put_there")
+    values = {
+        "entry": "thenodes_put_there:register_plugin",
+        "version": "0.1.0",
+        "requires": "thenodes-plugin-api>=1.0,<2",
+        **changes,
+    }
+    info = tree / "src" / "thenodes_there-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: thenodes-there\nVersion: {values['version']}\n"
+        f"Requires-Dist: {values['requires']}\n\n"
+    )
+    (info / "entry_points.txt").write_text(f"[thenodes.plugins]\nthere = {values['entry']}\n")
+    monkeypatch.syspath_prepend(tree / "src")
+
+    (found,) = scan(candidates((), None, ["there"]), GatePolicy()).verdicts
+
+    assert found.codes == codes
+    assert "thenodes_put_there" not in sys.modules
 
 
 PYPROJECT = """\

@@ -15,6 +15,7 @@ from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.plugins.context import Services
 from thenodes_core.plugins.host import PluginHost
+from thenodes_core.plugins.policy import GatePolicy
 from thenodes_core.plugins.runtime import PluginRuntime
 from thenodes_plugin_api import (
     Body,
@@ -590,3 +591,59 @@ async def test_presets_of_another_type_are_reported_and_left_out(
 
     assert presets == []
     assert "expected ConfigDefaults" in details(events, "fault")[0]
+
+
+async def test_of_twenty_plugins_of_which_one_is_broken_nineteen_load(
+    host: PluginHost, make_wheel: Callable[..., Path], tmp_path: Path, events: list[Event]
+) -> None:
+    for number in range(19):
+        make_wheel(f"p{number}", under=tmp_path / "plugins")
+    make_wheel("broken", abi="9", under=tmp_path / "plugins")
+
+    host.load_all((), tmp_path / "plugins", (), policy=GatePolicy(cache=tmp_path / "cache"))
+    await settle()
+
+    assert [state for _, state in states(host)] == ["loaded"] * 19 + ["rejected"]
+    assert len(details(events, "loaded")) == 19
+    (told,) = details(events, "rejected")
+    assert told.startswith("rejected broken 0.1.0 from ")
+    assert told.endswith("none of its code was run")
+
+
+async def test_a_value_that_does_not_fit_rejects_the_plugin_and_no_other(
+    host: PluginHost, write_plugin: WritePlugin
+) -> None:
+    extra = "[config]\ndefaults = { size = 1 }"
+    trees = [write_plugin(name, extra=extra) for name in ("a", "b")]
+    config: dict[str, dict[str, object]] = {"a": {"size": "big"}, "b": {"size": 2}}
+
+    host.load_all(trees, None, (), config=config, origins={"plugin.a.size": "node.toml"})
+
+    assert states(host) == [("b", "loaded"), ("a", "rejected")]
+    assert host.status()[-1].detail.startswith("TN-P061: node.toml: plugin.a.size: got a text")
+
+
+async def test_a_type_of_the_class_says_what_its_table_is(
+    host: PluginHost, write_plugin: WritePlugin
+) -> None:
+    code = "import msgspec\nclass Table(msgspec.Struct):\n    size: int"
+    body = "abi = 1\nconfig_type = Table"
+    trees = [write_plugin(name, code=code, body=body) for name in ("a", "b")]
+
+    host.load_all(trees, None, (), config={"a": {"size": 1}})
+
+    assert states(host) == [("a", "loaded"), ("b", "rejected")]
+    assert "missing required field `size`" in host.status()[-1].detail
+
+
+async def test_files_that_others_can_write_are_told_of_a_plugin_that_loads(
+    host: PluginHost, write_plugin: WritePlugin, events: list[Event]
+) -> None:
+    tree = write_plugin("my")
+    tree.chmod(0o777)
+
+    load(host, tree)
+    await settle()
+
+    assert states(host) == [("my", "loaded")]
+    assert details(events, "open_to_others") == [f"{tree}: others can write it (mode 0777)"]

@@ -6,6 +6,7 @@ say the same. Design: plugins.md, Gates.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -14,14 +15,10 @@ from pathlib import Path
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from thenodes_plugin_api import (
-    PLUGIN_ABI_MIN,
-    PLUGIN_ABI_REVISION,
-    PLUGIN_ABI_VERSION,
-    Manifest,
-)
+from thenodes_plugin_api import Manifest
 
 from ..errors import PluginLoadError
+from .abi import abi_faults
 from .cache import unpack
 from .names import Names
 from .policy import GatePolicy
@@ -33,6 +30,8 @@ from .verdict import Fault, Verdict
 from .wheel import read_wheel
 
 __all__ = ["Scan", "scan"]
+
+_FAULTS_OF_A_CODE = 10
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -120,9 +119,22 @@ def _verdict(case: _Case) -> Verdict:
         version=manifest.plugin.version if manifest else None,
         file=str(candidate.path),
         sha256=case.content.sha256,
-        faults=tuple(sorted(dict.fromkeys(case.faults), key=lambda fault: fault.code)),
+        faults=_in_order(case.faults),
         warnings=tuple(_open_to_others(candidate.path)) if is_named_alone else (),
     )
+
+
+def _in_order(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Each once, by code; of one code not more than a person reads, for a file can have any."""
+    in_order: list[Fault] = []
+    by_code = sorted(dict.fromkeys(faults), key=lambda fault: fault.code)
+    for code, group in itertools.groupby(by_code, key=lambda fault: fault.code):
+        alike = list(group)
+        in_order += alike[:_FAULTS_OF_A_CODE]
+        if more := alike[_FAULTS_OF_A_CODE:]:
+            told = f"{len(more)} more faults of this kind"
+            in_order.append(Fault(code, more[0].expected, told, more[0].fix))
+    return tuple(in_order)
 
 
 def _read(candidate: Candidate) -> Content:
@@ -149,7 +161,8 @@ def _own_faults(case: _Case, policy: GatePolicy) -> Iterator[Fault]:
     if manifest is not None:
         yield from _allow_faults(manifest, policy)
         yield from _lock_faults(manifest, case, policy)
-        yield from _abi_faults(manifest)
+        plugin = manifest.plugin
+        yield from abi_faults(plugin.id, plugin.abi, plugin.abi_revision)
         yield from _block_faults(manifest, policy)
 
 
@@ -183,21 +196,6 @@ def _lock_faults(manifest: Manifest, case: _Case, policy: GatePolicy) -> Iterato
         expected = f"sha256 {locked.sha256} of {locked.file}, as in plugins.lock"
         fix = f"get that file, or agree to this one: thenodes plugin add {case.candidate.path}"
         yield Fault("TN-P003", expected, received, fix)
-
-
-def _abi_faults(manifest: Manifest) -> Iterator[Fault]:
-    plugin = manifest.plugin
-    received = f"{plugin.id} needs ABI {plugin.abi} revision {plugin.abi_revision}"
-    served = f"ABI {PLUGIN_ABI_VERSION}"
-    if PLUGIN_ABI_MIN < PLUGIN_ABI_VERSION:
-        served = f"ABI {PLUGIN_ABI_MIN} to {PLUGIN_ABI_VERSION}"
-    expected = f"{served}, which this host serves"
-    if not PLUGIN_ABI_MIN <= plugin.abi <= PLUGIN_ABI_VERSION:
-        way_out = "newer TheNodes" if plugin.abi > PLUGIN_ABI_VERSION else "newer plugin"
-        yield Fault("TN-P011", expected, received, f"get a {way_out}")
-    elif plugin.abi == PLUGIN_ABI_VERSION and plugin.abi_revision > PLUGIN_ABI_REVISION:
-        expected = f"{served} up to revision {PLUGIN_ABI_REVISION}, which this host serves"
-        yield Fault("TN-P011", expected, received, "get a newer TheNodes")
 
 
 def _block_faults(manifest: Manifest, policy: GatePolicy) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from thenodes_plugin_api import MANIFEST_NAME, Manifest, ManifestError, parse_manifest
 
 from ..errors import PluginLoadError
+from .abi import later_abi_faults
 from .source import Candidate, Content, Metadata
 from .verdict import Fault
 
@@ -98,7 +99,7 @@ def manifest_of(content: bytes, file: str) -> Manifest:
     """Parse a manifest's bytes.
 
     Raises:
-        PluginLoadError: TN-P010.
+        PluginLoadError: TN-P010; TN-P011 where it is of an ABI that is not served.
     """
     if len(content) > MANIFEST_BYTES:
         raise PluginLoadError(
@@ -114,6 +115,8 @@ def manifest_of(content: bytes, file: str) -> Manifest:
             "TN-P010", f"{file}: not UTF-8: {error}", expected="a manifest", fix=_MEND
         ) from error
     except ManifestError as error:
+        for fault in later_abi_faults(content.decode()):
+            raise fault.error() from error
         raise PluginLoadError(
             "TN-P010", str(error), expected="a valid manifest", fix=_MEND
         ) from error

@@ -7,11 +7,14 @@ from collections.abc import Iterable
 import msgspec
 
 from ..errors import PluginLoadError
+from ..text import printable
 
 __all__ = ["Fault", "Verdict", "was_run"]
 
 # Codes of the gates from here on are found only by running the plugin.
 _FIRST_CODE_AFTER_IMPORT = "TN-P060"
+
+_CHARACTERS = 20_000
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -81,7 +84,8 @@ class Verdict(msgspec.Struct, frozen=True):
         what = f"{self.id or 'unknown plugin'}{version} from {self.origin} ({where}{hashed})"
         reasons = "; ".join(str(fault) for fault in self.faults)
         unrun = "" if was_run(self.codes) else "; none of its code was run"
-        return f"rejected {what}: {reasons}{unrun}"
+        # Names and versions are the plugin's own words.
+        return printable(f"rejected {what}: {reasons}{unrun}", most=_CHARACTERS)
 
 
 def was_run(codes: Iterable[str]) -> bool:

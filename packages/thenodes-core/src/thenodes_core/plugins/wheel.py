@@ -218,7 +218,7 @@ class _Reader:
                 f"{self._path.name!r}",
                 "give the file its own name back",
             )
-        if canonicalize_name(project) != name.project or folder_version != str(version):
+        if canonicalize_name(project) != name.project or not _is_version(folder_version, version):
             self._add("TN-P002", f"the .dist-info of {told}", f"{info!r}", _BUILD)
 
     def _manifest(self, metadata: Metadata | None) -> tuple[Manifest | None, str | None]:
@@ -270,3 +270,10 @@ class _Reader:
 
     def _add(self, code: str, expected: str, received: str, fix: str) -> None:
         self._faults.append(Fault(code, expected, received, fix))
+
+
+def _is_version(text: str, version: Version) -> bool:
+    try:
+        return Version(text) == version
+    except InvalidVersion:
+        return False
