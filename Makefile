@@ -11,7 +11,7 @@ EDITABLE := $(foreach path,$(PACKAGES) $(PLUGIN),-e $(path))
 PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types contracts fuzz build clean
+.PHONY: help run demo test lint types contracts api fuzz build clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
@@ -40,6 +40,10 @@ types: $(VENV)/ready ## mypy --strict
 
 contracts: $(VENV)/ready ## import-linter: who may import whom
 	$(BIN)/lint-imports
+
+api: $(VENV)/ready ## take the snapshot of the plugin API, once its numbers and changelog say what changed
+	@$(BIN)/python -m thenodes_plugin_api.testing.public_api \
+	    packages/thenodes-plugin-api/api.json packages/thenodes-plugin-api/CHANGELOG.md
 
 fuzz: $(VENV)/installed ## fuzz what a peer can send, from the test vectors on; SECONDS=60 of each target
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
