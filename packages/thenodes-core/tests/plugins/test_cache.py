@@ -144,6 +144,16 @@ def test_a_cache_that_cannot_be_written_is_told(make_wheel: MakeWheel, tmp_path:
     assert str(tmp_path / "file") in str(caught.value)
 
 
+def test_nothing_is_unpacked_where_others_can_write(make_wheel: MakeWheel, cache: Path) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+
+    with pytest.raises(PluginLoadError, match="TN-P001"):
+        unpack(make_wheel().read_bytes(), cache)
+
+    assert list(cache.iterdir()) == []
+
+
 def test_two_nodes_with_caches_of_their_own_load_one_wheel(
     make_wheel: MakeWheel, tmp_path: Path
 ) -> None:

@@ -81,6 +81,10 @@ def test_a_sound_wheel_passes_all_gates(make_wheel: MakeWheel, canary: Path) -> 
     assert not canary.exists()
 
 
+def test_libraries_of_compiled_modules_may_lie_beside_the_package(make_wheel: MakeWheel) -> None:
+    assert verdict(make_wheel(change=put("thenodes_my.libs/libx.so"))).accepted
+
+
 BROKEN: dict[str, tuple[str, dict[str, object]]] = {
     "a path above": ("TN-P002", {"spoil": put("../above.py")}),
     "an absolute path": ("TN-P002", {"spoil": put("/etc/cron.d/evil")}),
@@ -126,6 +130,11 @@ BROKEN: dict[str, tuple[str, dict[str, object]]] = {
         {"change": edit("entry_points.txt", "register_plugin", "start")},
     ),
     "a second package": ("TN-P010", {"change": put("tests_of_it/__init__.py")}),
+    "a module beside the package": ("TN-P010", {"change": put("beside.py")}),
+    "files that would have to be installed": (
+        "TN-P010",
+        {"change": put("thenodes_my-0.1.0.data/purelib/x.py")},
+    ),
     "an older ABI": ("TN-P011", {"abi": "0", "requires": ("thenodes-plugin-api>=0.0,<1",)}),
     "a future ABI": ("TN-P011", {"abi": "2", "requires": ("thenodes-plugin-api>=2.0,<3",)}),
     "a manifest of a future ABI": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -43,13 +44,17 @@ def unpack(wheel: bytes, cache: Path) -> Path:
         cache: created where missing, 0700.
 
     Raises:
-        PluginLoadError: TN-P002: the files cannot be written.
+        PluginLoadError: TN-P002: the files cannot be written; TN-P001: others can
+            write there, and so change what was unpacked before it is imported.
     """
     archive = Archive(wheel)
     if archive.faults:
         raise archive.faults[0].error()
     folder = cache / f"sha256-{hashlib.sha256(wheel).hexdigest()}"
     try:
+        for above in (cache.parent, cache):
+            above.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(cache)
         if not _is_intact(folder, archive):
             _make(folder, archive)
     except OSError as error:
@@ -60,6 +65,18 @@ def unpack(wheel: bytes, cache: Path) -> Path:
             fix=f"check the mode of {cache}, and the room on its disk",
         ) from error
     return folder
+
+
+def _check_owner(cache: Path) -> None:
+    found = cache.stat()
+    is_ours = os.name != "posix" or found.st_uid in (0, os.geteuid())
+    if not is_ours or (os.name == "posix" and found.st_mode & 0o022):
+        raise PluginLoadError(
+            "TN-P001",
+            f"{cache}: others can write there (mode {stat.S_IMODE(found.st_mode):04o})",
+            expected="a cache that only its owner can write",
+            fix=f"remove what is in it, then chmod go-w {cache}",
+        )
 
 
 def _is_intact(folder: Path, archive: Archive) -> bool:
@@ -86,8 +103,6 @@ def _is_file(path: Path, content: bytes) -> bool:
 
 
 def _make(folder: Path, archive: Archive) -> None:
-    for above in (folder.parent.parent, folder.parent):
-        above.mkdir(mode=0o700, parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=folder.parent))
     try:
         for name in archive.names:

@@ -33,6 +33,7 @@ from .verdict import Fault
 
 __all__ = ["parse_wheel", "read_wheel"]
 
+_MODULE_ENDINGS = ("py", "pyc", "so", "pyd")
 _TEXT_BYTES = 1024 * 1024
 _OURS = frozenset({"thenodes_plugin_api", "thenodes_core", "thenodes_relay", "thenodes_cli"})
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
@@ -107,7 +108,7 @@ class _Reader:
         if name and metadata and info:
             self._compare_names(name, metadata, info)
         manifest, package = self._manifest(metadata)
-        modules = self._modules(info)
+        modules = self._modules()
         self._check_modules(modules, package)
         inside = {part for file in self._archive.names for part in file.split("/")[:-1]}
         return Content(
@@ -241,12 +242,22 @@ class _Reader:
         self._faults += manifest_faults(manifest, metadata, package, file)
         return manifest, package
 
-    def _modules(self, info: str | None) -> tuple[str, ...]:
-        tops = {name.partition("/")[0] for name in self._archive.names} - {info}
-        return tuple(sorted(top.partition(".")[0] if "/" not in top else top for top in tops))
+    def _modules(self) -> tuple[str, ...]:
+        """What could be imported: packages by their folder, modules by their file."""
+        found = set()
+        for name in self._archive.names:
+            top, _, below = name.partition("/")
+            stem, _, ending = top.partition(".")
+            if below and top.isidentifier():
+                found.add(top)
+            elif not below and ending.endswith(_MODULE_ENDINGS):
+                found.add(stem)
+        return tuple(sorted(found))
 
     def _check_modules(self, modules: tuple[str, ...], package: str | None) -> None:
+        tops = {name.partition("/")[0] for name in self._archive.names if "/" in name}
         others = [name for name in modules if name != package]
+        others += sorted(top for top in tops if top.endswith(".data"))
         if package and others:
             received = f"{', '.join(others)} beside it"
             fix = "move what the plugin needs into its package; leave tests and scripts out"
