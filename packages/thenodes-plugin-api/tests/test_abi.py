@@ -60,6 +60,8 @@ def test_importing_the_package_loads_no_library_of_the_node() -> None:
     [
         ("thenodes_plugin_api", KIT),
         ("thenodes_plugin_api.testing", ("pytest", "thenodes_core", "thenodes_relay")),
+        ("thenodes_plugin_api.testing.conformance", ("pytest", "thenodes_core", "thenodes_relay")),
+        ("thenodes_plugin_api.testing.public_api", ("pytest", "thenodes_core", "thenodes_relay")),
         ("thenodes_plugin_api.testing.pytest_plugin", ("thenodes_core", "thenodes_relay")),
     ],
 )

@@ -152,6 +152,8 @@ async def test_a_way_to_a_peer_can_be_made_to_fail(town: Mesh) -> None:
 
     with pytest.raises(PromptFailed, match="bob reads nothing"):
         await alice.prompt("bob")
+    assert await alice.context().broadcast(Text("hi")) == 0
+    assert echo(town, "bob").messages == []
 
 
 async def test_a_node_can_send_what_its_plugin_would_not(town: Mesh) -> None:

@@ -121,6 +121,25 @@ async def test_a_send_fails_as_the_test_says_until_it_says_otherwise() -> None:
     assert [sent.body for sent in context.sent] == [Text("2")]
 
 
+async def test_a_broadcast_passes_over_a_peer_that_was_made_to_fail() -> None:
+    context = RecordingContext()
+    context.connect("bob")
+    context.connect("carol")
+
+    context.fail("bob", OutboxFull("bob reads nothing"))
+
+    assert await context.broadcast(Text("hi")) == 1
+
+
+async def test_a_question_to_nobody_is_not_one_that_was_asked() -> None:
+    context = RecordingContext()
+
+    with pytest.raises(NotConnected):
+        await context.request("bob", "my.get")
+
+    assert context.requests == []
+
+
 async def test_a_question_gets_the_answer_that_was_scripted() -> None:
     context = RecordingContext()
     context.connect("bob")

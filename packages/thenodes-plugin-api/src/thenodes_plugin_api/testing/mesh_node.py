@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..config import ConfigDefaults
@@ -164,10 +164,13 @@ class MeshNode:
         message = Message(body, payload, sender=self.id, verified=Verified.SESSION)
         self.links[to].receive(message)
 
-    def _broadcast(self, body: Body, payload: Payload | None) -> int:
-        for to in self.links:
+    def _broadcast(
+        self, body: Body, payload: Payload | None, passed_over: Collection[str] = ()
+    ) -> int:
+        reached = [to for to in self.links if to not in passed_over]
+        for to in reached:
             self._deliver(to, body, payload)
-        return len(self.links)
+        return len(reached)
 
     async def _ask(
         self, plugin_id: str, peer: str, kind: str, payload: Payload | None, seconds: float

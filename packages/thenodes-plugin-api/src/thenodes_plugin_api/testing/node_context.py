@@ -6,12 +6,12 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..context import Task
-from ..errors import KindNotAllowed, NullContextError, SendError
+from ..errors import KindNotAllowed, NotConnected, NullContextError, SendError
 from ..events import Level, PluginEvent
 from ..messages import Body, Extension, Message
 from ..payload import Payload
@@ -44,8 +44,10 @@ class Wire(Protocol):
         """Bring a message to a peer, or raise SendError."""
         ...
 
-    def broadcast(self, body: Body, payload: Payload | None) -> int:
-        """Bring a message to every peer, and return how many those are."""
+    def broadcast(
+        self, body: Body, payload: Payload | None, passed_over: Collection[str] = ()
+    ) -> int:
+        """Bring a message to every other peer, and return how many those are."""
         ...
 
     async def ask(
@@ -135,7 +137,10 @@ class NodeContext:
         return self._data_dir
 
     def fail(self, peer: str, error: SendError | None) -> None:
-        """Let everything that goes to `peer` fail with `error`; None ends that."""
+        """Let everything that goes to `peer` fail with `error`; None ends that.
+
+        A broadcast passes such a peer over.
+        """
         if error is None:
             self._failing.pop(peer, None)
         else:
@@ -151,10 +156,10 @@ class NodeContext:
         await self._take_turn()
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
-        """Bring a message to every connected peer, but those of `fail`."""
+        """Bring a message to every connected peer; those of `fail` are passed over."""
         self._check_kind(body)
         check_size(body, payload)
-        count = self._wire.broadcast(body, payload)
+        count = self._wire.broadcast(body, payload, self._failing)
         self.broadcasts.append(Broadcast(body, payload, count))
         await self._take_turn()
         return count
@@ -169,6 +174,8 @@ class NodeContext:
     ) -> Message:
         """Ask a connected peer and wait for its answer."""
         self._check_way(peer)
+        if self._wire.get(peer) is None:
+            raise NotConnected(f"no session with {peer}")
         check_size(Extension(kind, "0" * 24), payload)
         self.requests.append(Asked(peer, kind, payload, timeout_seconds))
         return await self._wire.ask(self.plugin_id, peer, kind, payload, timeout_seconds)

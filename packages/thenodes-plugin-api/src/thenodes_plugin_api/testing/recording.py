@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -133,8 +133,10 @@ class _Said:
             raise NotConnected(f"no session with {to}")
         check_size(body, payload)
 
-    def broadcast(self, body: Body, payload: Payload | None) -> int:
-        return len(self.peers)
+    def broadcast(
+        self, body: Body, payload: Payload | None, passed_over: Collection[str] = ()
+    ) -> int:
+        return len(self.peers.keys() - set(passed_over))
 
     async def ask(
         self, plugin_id: str, peer: str, kind: str, payload: Payload | None, seconds: float
