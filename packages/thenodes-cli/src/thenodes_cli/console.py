@@ -48,6 +48,16 @@ class Console:
         """Give lines to a prompt, which keeps its input line whole; None ends that."""
         self._print = print_line or self._write_line
 
+    def alert(self, line: str, level: Level) -> None:
+        """Write one line past the prompt, which cannot while the event loop is held.
+
+        May be called from any thread. Where no prompt has the console, nothing is
+        written: whoever has something to tell logs it too.
+        """
+        if self._print != self._write_line:
+            colour = _COLOURS.get(level) if self._colour else None
+            self._write_line("\r\n" + (click.style(line, fg=colour) if colour else line))
+
     def log_handler(self) -> logging.Handler:
         """A handler that shows log records as lines like events."""
         return _LogHandler(self)

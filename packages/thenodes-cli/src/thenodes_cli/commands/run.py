@@ -19,6 +19,7 @@ import click
 from thenodes_core import Node, Settings
 from thenodes_core.descriptors import raise_descriptor_limit
 from thenodes_core.events.console import ConsoleSink
+from thenodes_core.plugins.watchdog import Stall
 from thenodes_plugin_api import Level
 
 from ..console import Console
@@ -29,6 +30,9 @@ __all__ = ["command"]
 
 _STOP_SECONDS = 1.9
 _START_SECONDS = 0.1
+_HELD_CODE = 70
+
+_log = logging.getLogger("thenodes.cli")
 
 
 @click.command(
@@ -162,7 +166,9 @@ async def _run(
     sinks = [ConsoleSink(console.write, level=level)]
     if settings.config.logging.disable_console:
         sinks.clear()
-    node = Node(settings, sinks=tuple(sinks))
+    ends = settings.config.plugins.stall == "exit"
+    held = functools.partial(_held, console, ends=ends)
+    node = Node(settings, sinks=tuple(sinks), on_stall=held)
     serving = asyncio.ensure_future(_serve(node, console, prompt=prompt))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -175,6 +181,18 @@ async def _run(
             await serving
     finally:
         console.close()
+
+
+def _held(console: Console, stall: Stall, *, ends: bool) -> None:
+    """Tell of a plugin that holds the event loop, and where the operator wants it, end."""
+    console.alert(str(stall), Level.ERROR)
+    if ends and stall.plugin_id is not None:
+        # Nothing can be stopped in order: whatever would, waits for the event loop.
+        end = f"the node ends with {_HELD_CODE}, since plugins.stall is exit"
+        console.alert(end, Level.ERROR)
+        _log.error("%s", end)
+        console.close()
+        os._exit(_HELD_CODE)
 
 
 def _terminals() -> Sequence[int]:

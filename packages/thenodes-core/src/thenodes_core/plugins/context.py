@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -76,10 +77,24 @@ class Services(msgspec.Struct, frozen=True):
     questions: Questions
 
 
+class _ContainedSink:
+    def __init__(self, sink: EventSink, fault: Callable[[BaseException], None]) -> None:
+        self.sink = sink
+        self._fault = fault
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.sink.handle(event)
+        except BaseException as error:
+            raise_if_ours(error)
+            self._fault(error)
+
+
 class _Events:
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, fault: Callable[[BaseException], None]) -> None:
         self._dispatcher = dispatcher
-        self._sinks: list[EventSink] = []
+        self._fault = fault
+        self._sinks: list[_ContainedSink] = []
 
     def emit(self, event: Event) -> None:
         if not isinstance(event, Event):
@@ -89,8 +104,11 @@ class _Events:
     def add_sink(self, sink: EventSink) -> None:
         if not callable(getattr(sink, "handle", None)):
             raise TypeError(f"expected a sink with a handle method, got {type(sink).__name__}")
-        self._sinks.append(sink)
-        self._dispatcher.add_sink(sink)
+        if any(known.sink is sink for known in self._sinks):
+            return
+        contained = _ContainedSink(sink, self._fault)
+        self._sinks.append(contained)
+        self._dispatcher.add_sink(contained)
 
     def close(self) -> None:
         for sink in self._sinks:
@@ -121,7 +139,7 @@ class Context:
         self.logger = logging.LoggerAdapter(
             logging.getLogger(f"thenodes.plugin.{plugin_id}"), {"node_id": services.node_id}
         )
-        self.events = _Events(services.events)
+        self.events = _Events(services.events, partial(self._tell_fault, "its event sink"))
         self._network = services.network
         self._questions = services.questions
         self._spawn: Spawn | None = None
@@ -166,7 +184,8 @@ class Context:
             raise _not_allowed(body)
         reached = self._network.broadcast(body, payload)
         if await self._take_turn():
-            self._note_refused(len(self.peers.all()) - reached)
+            # Looked at now and then, since counting the peers each time would cost as much.
+            self._note_refused((len(self.peers.all()) - reached) * _SENDS_A_TURN)
         return reached
 
     async def _send(
@@ -196,7 +215,7 @@ class Context:
             self._refused, self._refused_until = 0, now + _REFUSED_SECONDS
         before, self._refused = self._refused, self._refused + count
         if before < _REFUSED_TOLD <= self._refused:
-            detail = f"sends more than its peers take: {self._refused} messages had no room"
+            detail = f"sends more than its peers take: about {self._refused} messages had no room"
             self.events.emit(
                 PluginEvent(
                     plugin=self.plugin_id, action="flooding", detail=detail, level=Level.WARNING
@@ -262,10 +281,13 @@ class Context:
                     await action()
                 except BaseException as error:
                     raise_if_ours(error)
-                    if self._fault is not None:
-                        self._fault("repeated work", error)
+                    self._tell_fault("repeated work", error)
 
         return self.spawn(repeat())
+
+    def _tell_fault(self, where: str, error: BaseException) -> None:
+        if self._fault is not None:
+            self._fault(where, error)
 
 
 def _not_allowed(body: Body) -> KindNotAllowed:

@@ -190,11 +190,11 @@ class Roster:
         if slot is not None:
             slot.runtime.halt()
         logger = _log if slot is None else logging.getLogger(f"thenodes.plugin.{slot.plugin_id}")
-        logger.error("%s", _stall_text(stall))
+        logger.error("%s", stall)
 
     def _judge(self, stall: Stall, at: float) -> None:
         """Tell of a stall once the loop is free again, and quarantine its plugin."""
-        text = _stall_text(stall)
+        text = str(stall)
         slot = self._slots.get(stall.plugin_id or "")
         if slot is None:
             self._counters.add("loop_stalls")
@@ -225,12 +225,3 @@ class Roster:
                 at=time.time() if at is None else at,
             )
         )
-
-
-def _stall_text(stall: Stall) -> str:
-    """A stall in one line."""
-    whose = "" if stall.plugin_id is None else f"plugin {stall.plugin_id}: "
-    return (
-        f"{whose}{stall.where} holds the event loop for {stall.seconds:.1f} s by now, "
-        f"and nothing else runs; it is in {stall.stack}"
-    )

@@ -146,6 +146,9 @@ class PluginRuntime:
                 try:
                     await self._live()
                 finally:
+                    if self.state in _RECEIVING and not self._stop_requested:
+                        self._task = None
+                        self.quarantine("its own task was cancelled, and not by the node")
                     self.abandon()
         finally:
             self._task = None

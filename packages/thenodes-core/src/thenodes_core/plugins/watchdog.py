@@ -53,6 +53,14 @@ class Stall(msgspec.Struct, frozen=True):
     seconds: float
     stack: str
 
+    def __str__(self) -> str:
+        """The same in one line."""
+        whose = "" if self.plugin_id is None else f"plugin {self.plugin_id}: "
+        return (
+            f"{whose}{self.where} holds the event loop for {self.seconds:.1f} s by now, "
+            f"and nothing else runs; it is in {self.stack}"
+        )
+
 
 class Suspects(Protocol):
     """Knows what plugins do; asked from the watchdog's thread."""
