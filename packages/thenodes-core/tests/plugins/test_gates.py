@@ -137,6 +137,11 @@ BROKEN: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "an older ABI": ("TN-P011", {"abi": "0", "requires": ("thenodes-plugin-api>=0.0,<1",)}),
     "a future ABI": ("TN-P011", {"abi": "2", "requires": ("thenodes-plugin-api>=2.0,<3",)}),
+    "an ABI of very many digits": ("TN-P011", {"abi": "0x" + "f" * 10_000}),
+    "a version of very many digits": (
+        "TN-P002",
+        {"change": edit("/METADATA", "Version: 0.1.0", "Version: " + "9" * 5000)},
+    ),
     "a manifest of a future ABI": (
         "TN-P011",
         {"abi": '2\nneeds = "more"', "requires": ("thenodes-plugin-api>=2.0,<3",)},

@@ -9,11 +9,19 @@ from thenodes_plugin_api import PLUGIN_ABI_MIN, PLUGIN_ABI_REVISION, PLUGIN_ABI_
 
 from .verdict import Fault
 
-__all__ = ["abi_faults", "later_abi_faults"]
+__all__ = ["LARGEST_ABI", "abi_faults", "later_abi_faults"]
+
+LARGEST_ABI = 1_000_000
+"""Beyond it, a number is no generation and no revision."""
 
 
 def abi_faults(plugin_id: str, abi: int, revision: int) -> Iterator[Fault]:
     """TN-P011: a generation that is not served, or a revision that is newer than the host's."""
+    if max(abs(abi), abs(revision)) > LARGEST_ABI:
+        # Python does not even write out a number of thousands of digits.
+        expected = f"a generation and a revision of at most {LARGEST_ABI}"
+        yield Fault("TN-P011", expected, f"{plugin_id} needs more", "mend the manifest")
+        return
     received = f"{plugin_id} needs ABI {abi} revision {revision}"
     served = f"ABI {PLUGIN_ABI_VERSION}"
     if PLUGIN_ABI_MIN < PLUGIN_ABI_VERSION:

@@ -113,5 +113,5 @@ def _is_of_plugin(folder: Path, plugin_id: str) -> bool:
     try:
         table = tomllib.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))
         return bool(table["plugin"]["id"] == plugin_id)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False

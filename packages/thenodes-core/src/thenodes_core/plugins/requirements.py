@@ -6,19 +6,21 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name
 
 from thenodes_plugin_api import Manifest
 
+from .abi import LARGEST_ABI
 from .source import Content, Metadata
 from .verdict import Fault
 
 __all__ = ["Requirements"]
 
 _API = "thenodes-plugin-api"
+_SHOWN = 200
 _NOT_FOR_PLUGINS = frozenset({"thenodes", "thenodes-core", "thenodes-relay", "thenodes-cli"})
 
 
@@ -67,10 +69,9 @@ class Requirements:
             yield Fault("TN-P014", f"one for {here}", received, "get the wheel for this platform")
 
     def _requirement_faults(self, line: str, content: Content) -> Iterator[Fault]:
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement as error:
-            yield Fault("TN-P020", "a requirement", f"{line!r}: {error}", "mend the metadata")
+        requirement = _parse(line)
+        if requirement is None:
+            yield Fault("TN-P020", "a requirement", repr(line[:_SHOWN]), "mend the metadata")
             return
         name = canonicalize_name(requirement.name)
         if not _applies(requirement) or name == _API:
@@ -80,7 +81,7 @@ class Requirements:
             yield Fault("TN-P020", f"{_API} alone", received, f"depend on {_API} alone")
             return
         version = self._version(name)
-        if version is None or not requirement.specifier.contains(version, prereleases=True):
+        if version is None or not _suits(requirement.specifier, version):
             there = f"{name} {version}" if version else f"no {name}"
             asked = f"{name}{requirement.specifier}"
             fix = f"install it into the node's environment: pip install '{asked}'"
@@ -92,8 +93,8 @@ class Requirements:
     ) -> str | None:
         own = content.manifest.plugin.id if content.manifest else None
         for other, wanted in self._wanted.get(name, ()):
-            suits = version is not None and wanted.contains(version, prereleases=True)
-            if other != own and (suits or specifier.is_disjoint(wanted)):
+            suits = version is not None and _suits(wanted, version)
+            if other != own and (suits or _exclude_each_other(specifier, wanted)):
                 return (
                     f"plugin {other} needs {name}{wanted}: if no version suits both, "
                     "run them in two nodes with environments of their own"
@@ -111,16 +112,41 @@ class Requirements:
 
 def _requirements(metadata: Metadata | None) -> Iterator[Requirement]:
     for line in (metadata.requires if metadata else None) or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        if _applies(requirement):
+        requirement = _parse(line)
+        if requirement is not None and _applies(requirement):
             yield requirement
 
 
+# Metadata is anybody's: numbers of thousands of digits and endless nesting included, for
+# which packaging raises more than it says.
+
+
+def _parse(line: str) -> Requirement | None:
+    try:
+        return Requirement(line)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    try:
+        return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    except (ValueError, RecursionError):
+        return True
+
+
+def _suits(specifier: SpecifierSet, version: str, *, prereleases: bool | None = True) -> bool:
+    try:
+        return specifier.contains(version, prereleases=prereleases)
+    except ValueError:
+        return False
+
+
+def _exclude_each_other(one: SpecifierSet, other: SpecifierSet) -> bool:
+    try:
+        return one.is_disjoint(other)
+    except ValueError:
+        return False
 
 
 def _python_faults(metadata: Metadata) -> Iterator[Fault]:
@@ -130,8 +156,8 @@ def _python_faults(metadata: Metadata) -> Iterator[Fault]:
     try:
         if SpecifierSet(wanted).contains(here, prereleases=True):
             return
-    except InvalidSpecifier:
-        received = f"Requires-Python {wanted!r}"
+    except ValueError:
+        received = f"Requires-Python {wanted[:_SHOWN]!r}"
         yield Fault("TN-P014", "version specifiers", received, "mend the metadata")
         return
     fix = "run the node with such a Python, or get another version of the plugin"
@@ -141,6 +167,8 @@ def _python_faults(metadata: Metadata) -> Iterator[Fault]:
 def _abi_faults(manifest: Manifest, metadata: Metadata) -> Iterator[Fault]:
     """TN-P012: pip and the host have to be told the same."""
     abi, revision = manifest.plugin.abi, manifest.plugin.abi_revision
+    if not (0 <= abi <= LARGEST_ABI and 0 <= revision <= LARGEST_ABI):
+        return
     told = [r for r in _requirements(metadata) if canonicalize_name(r.name) == _API]
     expected = f"{_API}>={abi}.{revision},<{abi + 1}, as the manifest says"
     fix = "write the same generation and revision into both"
@@ -155,9 +183,10 @@ def _abi_faults(manifest: Manifest, metadata: Metadata) -> Iterator[Fault]:
 
 
 def _says(specifier: SpecifierSet, abi: int, revision: int) -> bool:
-    if min(abi, revision) < 0:
-        return False
     refused = [f"{abi + 1}.0.0"]
     refused += [f"{abi}.{revision - 1}.0"] if revision else []
     refused += [f"{abi - 1}.0.0"] if abi else []
-    return specifier.contains(f"{abi}.{revision}.0") and not any(map(specifier.contains, refused))
+    wanted = f"{abi}.{revision}.0"
+    return _suits(specifier, wanted, prereleases=None) and not any(
+        _suits(specifier, version, prereleases=None) for version in refused
+    )

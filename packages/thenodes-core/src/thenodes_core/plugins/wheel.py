@@ -14,13 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-from packaging.utils import (
-    InvalidName,
-    InvalidWheelFilename,
-    canonicalize_name,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from thenodes_plugin_api import MANIFEST_NAME, Manifest
 
@@ -34,6 +29,7 @@ from .verdict import Fault
 __all__ = ["parse_wheel", "read_wheel"]
 
 _MODULE_ENDINGS = ("py", "pyc", "so", "pyd")
+_SHOWN = 200
 _TEXT_BYTES = 1024 * 1024
 _OURS = frozenset({"thenodes_plugin_api", "thenodes_core", "thenodes_relay", "thenodes_cli"})
 _HASHES = frozenset({"sha256", "sha384", "sha512"})
@@ -124,7 +120,7 @@ class _Reader:
     def _file_name(self) -> _Name | None:
         try:
             project, version, _, tags = parse_wheel_filename(self._path.name)
-        except (InvalidWheelFilename, InvalidVersion, InvalidName) as error:
+        except ValueError as error:
             self._add("TN-P002", "name-version-tags.whl", f"{self._path.name!r}: {error}", _AGAIN)
             return None
         return _Name(project, version, frozenset(str(tag) for tag in tags))
@@ -206,8 +202,9 @@ class _Reader:
     def _compare_names(self, name: _Name, metadata: Metadata, info: str) -> None:
         try:
             version = Version(metadata.version or "")
-        except InvalidVersion:
-            self._add("TN-P002", "a version", f"{metadata.version!r} in {metadata.file}", _BUILD)
+        except ValueError:
+            shown = repr((metadata.version or "")[:_SHOWN])
+            self._add("TN-P002", "a version", f"{shown} in {metadata.file}", _BUILD)
             return
         told = f"{metadata.name} {metadata.version}"
         folder = info.removesuffix(".dist-info")
@@ -286,5 +283,5 @@ class _Reader:
 def _is_version(text: str, version: Version) -> bool:
     try:
         return Version(text) == version
-    except InvalidVersion:
+    except ValueError:
         return False
