@@ -20,6 +20,7 @@ _COMMANDS = {
     "cert": ("cert", "Make certificates, and tell fingerprints."),
     "trust": ("trust", "See, promote and revoke the keys of peers."),
     "config": ("config", "Check a configuration file, or show what applies."),
+    "plugin": ("plugin", "Check, build, add and manage plugins."),
     "new-plugin": ("new_plugin", "Make the project of a new plugin."),
     "update-plugin": ("update_plugin", "Bring a plugin project what is new in its template."),
     "version": ("version", "Show the versions of the installed packages."),

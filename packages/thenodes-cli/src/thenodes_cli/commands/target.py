@@ -20,6 +20,7 @@ from thenodes_core.config import (
 )
 
 __all__ = [
+    "ADDED_WHEELS",
     "DEFAULTS",
     "DEFAULT_STATE_DIR",
     "config_option",
@@ -30,6 +31,9 @@ __all__ = [
 
 DEFAULT_STATE_DIR = Path("data")
 """Where `thenodes run` keeps its state if nothing else is said, as in the reference."""
+
+ADDED_WHEELS = "wheels"
+"""The folder in the state directory that `thenodes plugin add` makes where no other is set."""
 
 DEFAULTS = Source("default", {"node": {"state_dir": str(DEFAULT_STATE_DIR)}})
 """What the command sets where nobody did: the library's own default is a temporary directory."""
@@ -63,11 +67,19 @@ def config_option(text: str) -> Callable[[F], F]:
 def read_settings(config_file: Path | None, options: Mapping[str, Any]) -> Settings:
     """The command's settings: options over the environment over the file.
 
+    Where no plugins directory is set, it is that of `thenodes plugin add`, once that is there.
+
     Raises:
         ConfigError: names the source that cannot be used, and why.
     """
     sources = [] if config_file is None else [read_file(config_file)]
-    return settle([DEFAULTS, *sources, read_environment(os.environ), Source("options", options)])
+    sources += [read_environment(os.environ), Source("options", options)]
+    settings = settle([DEFAULTS, *sources])
+    wheels = expand(settings.config.node.state_dir or DEFAULT_STATE_DIR) / ADDED_WHEELS
+    if settings.config.plugins.directory is not None or not wheels.is_dir():
+        return settings
+    table = {**DEFAULTS.table, "plugins": {"directory": str(wheels)}}
+    return settle([Source(DEFAULTS.name, table), *sources])
 
 
 def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:

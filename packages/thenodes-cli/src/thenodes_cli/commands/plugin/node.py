@@ -1,0 +1,181 @@
+"""`thenodes plugin add`, `remove`, `list`, `info`, `enable`, `disable`, `reload`: a node's."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from thenodes_core.control.socket import ask
+from thenodes_core.errors import CommandError, CommandFailed, NoNode
+
+from ...node_files import NodeFiles, read_node_files
+from ...output import emit, lines
+from ...plugins import added
+from ..target import target_options
+
+__all__ = ["add", "changes", "info", "list_", "remove"]
+
+_PATH = click.Path(path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thenodes plugin add dist/thenodes_my-0.1.0-py3-none-any.whl
+  thenodes plugin add my.whl --yes --config node.toml"""
+)
+@click.argument("wheel", type=_PATH)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="With --yes: also where another file of the same version was agreed to.",
+)
+@target_options
+@_json
+def add(
+    wheel: Path,
+    yes: bool,
+    replace: bool,
+    config_file: Path | None,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Add a wheel to a node, once you agreed to what it is.
+
+    It is copied to the plugins directory of the settings, or else to the folder wheels in
+    the state directory, from where `thenodes run` loads it. plugins.lock keeps its hash:
+    under its id, the node loads no other file. Another version replaces it. A node that
+    runs loads it when it is started again.
+    """
+    files = read_node_files(config_file, state_dir)
+    offered = added.offer(wheel, files)
+    _agree(offered, yes=yes, replace=replace, to_stderr=as_json)
+    added.accept(offered, wheel, files)
+    shown = f"{offered}\n" if yes else ""
+    text = f"{shown}added {offered.id} {offered.version}; `thenodes run` loads it"
+    emit(text, offered, as_json=as_json)
+
+
+def _agree(offered: added.Offer, *, yes: bool, replace: bool, to_stderr: bool) -> None:
+    if yes and offered.replaces is not None and offered.is_other_file and not replace:
+        raise CommandFailed(
+            f"TN-P003: {offered.source}: expected sha256 {offered.replaces.sha256}, which "
+            f"plugins.lock names for {offered.id} {offered.version}, received {offered.sha256}; "
+            "get that file, or agree to this one with --replace"
+        )
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandError(
+            f"nothing was added: there is no terminal to ask on. If you agree to this, add "
+            f"--yes:\n{offered}"
+        )
+    click.echo(lines(str(offered)), err=to_stderr)
+    if not click.confirm("Load this code into the node?", err=to_stderr):
+        raise CommandFailed("nothing was added")
+
+
+@click.command(
+    short_help="Remove a plugin that was added.",
+    epilog="""\b
+Examples:
+  thenodes plugin remove my
+  thenodes plugin remove my --config node.toml""",
+)
+@click.argument("plugin_id", metavar="ID")
+@target_options
+@_json
+def remove(plugin_id: str, config_file: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Remove a plugin that was added: its wheel, and its line in plugins.lock.
+
+    Its data stays. A node that runs keeps it until it is stopped.
+    """
+    gone = added.remove(plugin_id, read_node_files(config_file, state_dir))
+    files = "".join(f"\n  {file}" for file in gone.files)
+    emit(f"removed {plugin_id}{files}", gone, as_json=as_json)
+
+
+@click.command(
+    "list",
+    epilog="""\b
+Examples:
+  thenodes plugin list
+  thenodes plugin list --config node.toml --json""",
+    short_help="List a node's plugins, and how they stand.",
+)
+@target_options
+@_json
+def list_(config_file: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """List a node's plugins: id, version, ABI, state, codes of a rejected one, source.
+
+    Of a node that is stopped, what it would load; then no code of theirs is run.
+    """
+    _look("plugins", read_node_files(config_file, state_dir), as_json=as_json)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thenodes plugin info my
+  thenodes plugin info my --state-dir data --json"""
+)
+@click.argument("plugin_id", metavar="ID")
+@target_options
+@_json
+def info(plugin_id: str, config_file: Path | None, state_dir: Path | None, as_json: bool) -> None:
+    """Tell everything of one plugin, of a rejected one every reason."""
+    line = f"plugin info {_word(plugin_id)}"
+    _look(line, read_node_files(config_file, state_dir), as_json=as_json)
+
+
+def _look(line: str, files: NodeFiles, *, as_json: bool) -> None:
+    try:
+        reply = asyncio.run(ask(files.state_dir, line))
+    except NoNode:
+        # Imported here: asking a node that runs does not need it.
+        from ...plugins.stopped import look
+
+        reply = look(files, line)
+    emit(reply.text, reply.data, as_json=as_json)
+
+
+def _word(plugin_id: str) -> str:
+    """An id as one word of a command; the node tells whether there is such a plugin."""
+    if not plugin_id.strip() or any(mark.isspace() for mark in plugin_id):
+        raise CommandError(f"expected the id of a plugin, got {plugin_id!r}")
+    return plugin_id
+
+
+def changes() -> Sequence[click.Command]:
+    """What changes a plugin while its node runs: each is the prompt's command of that name."""
+    return [_change(name, text) for name, text in _CHANGES.items()]
+
+
+def _change(name: str, text: str) -> click.Command:
+    def run(
+        plugin_id: str, config_file: Path | None, state_dir: Path | None, as_json: bool
+    ) -> None:
+        files = read_node_files(config_file, state_dir)
+        reply = asyncio.run(ask(files.state_dir, f"plugin {name} {_word(plugin_id)}"))
+        emit(reply.text, reply.data, as_json=as_json)
+
+    function: Callable[..., Any] = target_options(_json(run))
+    function = click.argument("plugin_id", metavar="ID")(function)
+    example = f"thenodes plugin {name} my"
+    epilog = f"\b\nExamples:\n  {example}\n  {example} --state-dir data/first --json"
+    short = text.partition(",")[0].partition(";")[0] + "."
+    return click.command(name, help=text, short_help=short, epilog=epilog)(function)
+
+
+_CHANGES = {
+    "enable": "Start a plugin that was stopped, on the node that runs.",
+    "disable": "Stop a plugin, until it is enabled or the node ends.",
+    "reload": "Load a plugin anew; what comes for it meanwhile is held.",
+}

@@ -1,0 +1,1 @@
+"""What `thenodes plugin …` does."""
