@@ -23,7 +23,7 @@ class Inbox:
     waits; what has no room is dropped by whoever puts it in, who counts and reports it.
 
     Attributes:
-        items: the items; read them, and take them with `take`.
+        items: the items; whoever removes one tells `free` of its bytes.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,10 @@ class Inbox:
         self._bytes += size
         return 0
 
-    def take(self) -> Item:
-        """Remove the first item and return it."""
-        item = self.items.popleft()
-        self._bytes -= _size(item)
-        return item
+    def free(self, size: int) -> None:
+        """Count bytes of payload no longer: of items that were removed."""
+        # The inbox may have been emptied in between.
+        self._bytes = max(0, self._bytes - size)
 
     def clear(self) -> int:
         """Empty it; returns how many items that were."""

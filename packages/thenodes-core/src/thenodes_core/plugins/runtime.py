@@ -300,16 +300,20 @@ class PluginRuntime:
 
     async def _round(self) -> None:
         """Give the plugin what is in the inbox, until the event loop's other tasks are due."""
-        waiting, take = self._inbox.items, self._inbox.take
+        inbox, waiting = self._inbox, self._inbox.items
         on_message, ctx = self.plugin.on_message, self._ctx
         until = self._clock.monotonic() + _ROUND_SECONDS
         while waiting and self._clock.monotonic() < until and not self._interrupted:
+            freed = 0
             try:
                 for _ in range(min(len(waiting), _BATCH_ITEMS)):
                     if self._prompts_waiting or self._halted:
                         break
-                    self._item = item = take()
+                    self._item = item = waiting.popleft()
                     if type(item) is Message:
+                        # Per batch, and not one by one: a call each would be felt.
+                        if item.payload is not None:
+                            freed += len(item.payload.data)
                         self._hook_name = "on_message"
                         await on_message(item, ctx)
                     else:
@@ -322,6 +326,8 @@ class PluginRuntime:
             except BaseException as error:
                 raise_if_ours(error)
                 self._fault(self._hook_name, error)
+            finally:
+                inbox.free(freed)
         self._hook_name, self._item = "", None
         self._dropping = self._dropping and not self._inbox.roomy
 
