@@ -87,6 +87,12 @@ def test_every_rejection_code_is_documented_with_a_way_out(code: str) -> None:
     assert "**Fix:**" in section
 
 
+def test_the_configuration_of_the_page_on_running_plugins_is_valid() -> None:
+    (example,) = blocks(ROOT / "docs" / "plugins" / "running.md", "toml")
+
+    assert make_config(tomllib.loads(example)).config.plugins.stall == "exit"
+
+
 def test_the_schema_of_the_manifest_is_current() -> None:
     published = json.loads((ROOT / "docs" / "plugins" / "manifest.schema.json").read_text())
 

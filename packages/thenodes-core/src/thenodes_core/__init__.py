@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .errors import ConfigError, ListenError, StartError, StateDirError, StateDirInUse
     from .limits import Limits
     from .node import Node
+    from .plugins.watchdog import Stall
     from .transport.memory import MemoryNetwork
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "RealmAccessTable",
     "RealmTable",
     "Settings",
+    "Stall",
     "StartError",
     "StateDirError",
     "StateDirInUse",
@@ -89,6 +91,7 @@ _MODULES = {
     "errors": ("ConfigError", "ListenError", "StartError", "StateDirError", "StateDirInUse"),
     "limits": ("Limits",),
     "node": ("Node",),
+    "plugins.watchdog": ("Stall",),
     "transport.memory": ("MemoryNetwork",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

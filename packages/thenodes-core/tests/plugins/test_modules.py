@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from thenodes_core.plugins.modules import put_back, release, set_aside, users, using
+from thenodes_core.plugins.modules import is_shared, put_back, release, set_aside, users, using
 
 TOP = "thenodes_test_own"
 
@@ -68,6 +68,15 @@ def test_another_node_of_this_process_uses_it_until_it_lets_go() -> None:
     release(TOP, there)
 
     assert (during, users(TOP, here)) == (["another node"], [])
+
+
+def test_a_package_is_shared_while_two_nodes_run_it() -> None:
+    here, there = Holder(), Holder()
+    using(TOP, here)
+    alone = is_shared(TOP)
+    using(TOP, there)
+
+    assert (alone, is_shared(TOP)) == (False, True)
 
 
 def test_a_package_that_is_not_imported_has_no_users() -> None:

@@ -16,10 +16,9 @@ from typing import Any
 
 import click
 
-from thenodes_core import Node, Settings
+from thenodes_core import Node, Settings, Stall
 from thenodes_core.descriptors import raise_descriptor_limit
 from thenodes_core.events.console import ConsoleSink
-from thenodes_core.plugins.watchdog import Stall
 from thenodes_plugin_api import Level
 
 from ..console import Console

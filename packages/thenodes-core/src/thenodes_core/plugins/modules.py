@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Mapping
 from types import ModuleType
 
-__all__ = ["put_back", "release", "set_aside", "users", "using"]
+__all__ = ["is_shared", "put_back", "release", "set_aside", "users", "using"]
 
 # Kept on the module itself: two hosts of one process see each other's mark there.
 _HOLDERS = "__thenodes_holders__"
@@ -26,6 +26,12 @@ def release(top: str, holder: object) -> None:
     module = sys.modules.get(top)
     if module is not None:
         vars(module).get(_HOLDERS, weakref.WeakSet()).discard(holder)
+
+
+def is_shared(top: str) -> bool:
+    """True where plugins of several nodes of this process are of the package `top`."""
+    module = sys.modules.get(top)
+    return module is not None and len(vars(module).get(_HOLDERS, ())) > 1
 
 
 def users(top: str, holder: object) -> list[str]:

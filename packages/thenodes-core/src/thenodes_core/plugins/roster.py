@@ -27,6 +27,7 @@ from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from .claims import Claims
 from .inbox import Item
+from .modules import is_shared
 from .questions import Questions
 from .slot import Slot, Supervise
 from .watchdog import Culprit, Stall, Watchdog, plugin_frame
@@ -182,7 +183,10 @@ class Roster:
             if where is not None:
                 return Culprit(slot.plugin_id, where, id(slot.runtime.item))
         plugin_id = plugin_frame(frame, self._tops)
-        return None if plugin_id is None else Culprit(plugin_id, "a callback or task of its own")
+        # Code of a package that another node runs too may be that node's.
+        if plugin_id is None or is_shared(self._slots[plugin_id].top):
+            return None
+        return Culprit(plugin_id, "a callback or task of its own")
 
     def _hold_off(self, stall: Stall) -> None:
         """Log a stall, and give its plugin nothing more; in the watchdog's thread."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..clock import Clock, timeout
+from ..errors import CommandFailed
 from .inbox import Inbox, Item
 from .loader import Loaded
 from .runtime import PluginRuntime, State
@@ -85,6 +86,9 @@ class Slot:
 
     async def prompt(self, line: str) -> str | None:
         """Ask the plugin to answer a line; see `PluginRuntime.prompt`."""
+        if self.disabled:
+            way_out = f"plugin enable {self.plugin_id} starts it"
+            raise CommandFailed(f"plugin {self.plugin_id} is disabled; {way_out}")
         return await self.runtime.prompt(line)
 
     def run(self, supervise: Supervise) -> None:
