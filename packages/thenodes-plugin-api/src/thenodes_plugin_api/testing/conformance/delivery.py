@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
+from ...context import PluginContext
 from ...errors import KindNotAllowed, NotConnected, PayloadTooLarge
 from ...messages import (
     Body,
@@ -188,6 +190,30 @@ async def a_header_holds_4_kib_and_not_a_byte_more(rig: Rig) -> None:
     assert len(one.messages) == 1
 
 
+async def what_a_slow_plugin_has_no_room_for_is_dropped_and_harms_no_other(rig: Rig) -> None:
+    """8192 messages wait for it, beside the one that it is busy with."""
+    slow, other = await rig.start("a", Spec("slow"), Spec("other"))
+    (far,) = await rig.start("b", Spec("far"))
+    gate = asyncio.Event()
+
+    async def wait(message: Message, ctx: PluginContext) -> None:
+        await gate.wait()
+
+    slow.then = wait
+    for number in range(8200):
+        await far.ctx.send("a", Text(str(number)))
+        if number % 1000 == 0:
+            await rig.settle()
+    await rig.settle()
+    assert len(other.messages) == 8200
+    assert rig.dropped("a", "plugin_inbox_full") == 8200 - 1 - 8192
+    gate.set()
+    for _ in range(10):
+        await rig.settle()
+
+    assert slow.bodies == [Text(str(number)) for number in range(8193)]
+
+
 DELIVERY: tuple[Behaviour, ...] = (
     text_and_data_reach_every_plugin,
     a_relays_word_reaches_every_plugin,
@@ -202,4 +228,5 @@ DELIVERY: tuple[Behaviour, ...] = (
     a_kind_of_the_node_may_not_be_sent,
     a_frame_holds_256_kib_and_not_a_byte_more,
     a_header_holds_4_kib_and_not_a_byte_more,
+    what_a_slow_plugin_has_no_room_for_is_dropped_and_harms_no_other,
 )
