@@ -40,8 +40,11 @@ from .questions import Questions
 
 __all__ = ["Context", "Network", "Services"]
 
-# After so many messages, one that never waits lets the event loop's other tasks run.
-_SENDS_A_TURN = 64
+# After so many messages, one that never waits lets the event loop's other tasks run. Many,
+# or a burst would not fill a WebSocket message; a full outbox makes it wait anyway.
+_SENDS_A_TURN = 1024
+# A broadcast never waits, and goes to many.
+_BROADCASTS_A_TURN = 64
 _REFUSED_TOLD = 100
 _REFUSED_SECONDS = 60.0
 
@@ -146,6 +149,7 @@ class Context:
         self._fault: Fault | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sent = 0
+        self._broadcasts = 0
         self._refused = 0
         self._refused_until = 0.0
 
@@ -176,36 +180,27 @@ class Context:
         """Queue a message for a connected peer."""
         if type(body) not in _ALLOWED:
             raise _not_allowed(body)
-        await self._send(to, body, payload, timeout_seconds)
-
-    async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
-        """Queue a message for every connected peer."""
-        if type(body) not in _ALLOWED:
-            raise _not_allowed(body)
-        reached = self._network.broadcast(body, payload)
-        if await self._take_turn():
-            # Looked at now and then, since counting the peers each time would cost as much.
-            self._note_refused((len(self.peers.all()) - reached) * _SENDS_A_TURN)
-        return reached
-
-    async def _send(
-        self, to: str, body: Body, payload: Payload | None, timeout_seconds: float
-    ) -> None:
         try:
             await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
         except OutboxFull:
             self._note_refused(1)
             await asyncio.sleep(0)
             raise
-        await self._take_turn()
-
-    async def _take_turn(self) -> bool:
-        """Let others have the event loop now and then; True each time that it does."""
         self._sent += 1
-        if self._sent % _SENDS_A_TURN:
-            return False
-        await asyncio.sleep(0)
-        return True
+        if not self._sent % _SENDS_A_TURN:
+            await asyncio.sleep(0)
+
+    async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
+        """Queue a message for every connected peer."""
+        if type(body) not in _ALLOWED:
+            raise _not_allowed(body)
+        reached = self._network.broadcast(body, payload)
+        self._broadcasts += 1
+        if not self._broadcasts % _BROADCASTS_A_TURN:
+            await asyncio.sleep(0)
+            # Looked at now and then, since counting the peers each time would cost as much.
+            self._note_refused((len(self.peers.all()) - reached) * _BROADCASTS_A_TURN)
+        return reached
 
     def _note_refused(self, count: int) -> None:
         if count <= 0:
@@ -241,7 +236,7 @@ class Context:
         timer = self.clock.call_later(timeout_seconds, expire)
         try:
             body = Extension(kind, request_id)
-            await self._send(peer, body, payload, timeout_seconds)
+            await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
             return await answer
         finally:
             timer.cancel()
@@ -255,7 +250,7 @@ class Context:
         if not isinstance(body, Extension) or body.request_id is None:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
         answer = Extension(body.kind, reply_to=body.request_id)
-        await self._send(message.sender, answer, payload, timeout_seconds)
+        await self._network.send(message.sender, answer, payload, timeout_seconds=timeout_seconds)
 
     def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
         """Run work in the background."""
