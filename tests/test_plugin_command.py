@@ -340,6 +340,15 @@ def test_add_takes_wheels_alone(name: str, code: int) -> None:
     assert (found, name in error) == (code, True)
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_called_a_wheel_and_is_no_file_is_named(make: Callable[[str], None]) -> None:
+    make("my.whl")
+
+    for words in (("add", "my.whl", "--yes"), ("verify", "my.whl")):
+        code, error = fails("plugin", *words)
+        assert (code, "my.whl: expected a file" in error) == (1, True)
+
+
 def test_add_copies_to_the_directory_of_the_settings(wheel: Path) -> None:
     Path("node.toml").write_text('[plugins]\ndirectory = "mine"\n')
 
@@ -347,6 +356,17 @@ def test_add_copies_to_the_directory_of_the_settings(wheel: Path) -> None:
 
     assert Path("mine", wheel.name).exists()
     assert states("--config", "node.toml") == [("kvstore", "accepted")]
+
+
+def test_add_says_so_where_the_node_loads_nothing_from_its_directory(wheel: Path) -> None:
+    Path("data/wheels").mkdir(parents=True)
+    Path("data/wheels").chmod(0o777)
+
+    code, error = fails("plugin", "add", str(wheel), "--yes")
+
+    assert (code, "was added, but is not loaded" in error) == (1, True)
+    assert "TN-P001" in error
+    assert "chmod go-w" in error
 
 
 def test_a_plugin_is_removed_with_its_signature_and_its_line_in_the_lock(wheel: Path) -> None:

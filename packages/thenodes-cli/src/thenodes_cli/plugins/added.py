@@ -127,7 +127,8 @@ def accept(offered: Offer, wheel: Path, files: NodeFiles) -> None:
     """Copy a wheel and its signature to the node, and lock its id to it.
 
     Raises:
-        CommandFailed: it is not the wheel that was offered any more, or cannot be written.
+        CommandFailed: it is not the wheel that was offered any more, cannot be written, or
+            is where the gates let nothing through, such as a folder that others can write.
         StateDirError: the lock cannot be read or written.
     """
     content, signature = read_wheel_file(wheel), read_signature(wheel)
@@ -148,6 +149,9 @@ def accept(offered: Offer, wheel: Path, files: NodeFiles) -> None:
     write_lock(files.state_dir, {**lock, offered.id: locked})
     kept = (target.resolve(), wheel.resolve())
     _unlink([path for path in old if path.resolve() not in kept])
+    for each in judged(_existing(files, policy_of(files))):
+        if each.file == str(target.absolute()) and not each.accepted:
+            raise CommandFailed(f"{target} was added, but is not loaded.\n{describe(each)}")
 
 
 def remove(plugin_id: str, files: NodeFiles) -> Removed:

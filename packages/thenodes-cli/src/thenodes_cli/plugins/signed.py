@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -115,6 +116,9 @@ def verify(wheel: Path, signers: Iterable[str]) -> Signed:
 
 def _read(path: Path, limit: int) -> bytes | None:
     try:
+        # A pipe would be waited on.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CommandFailed(f"{path}: expected a file, received a folder, pipe or device")
         with path.open("rb") as file:
             content = file.read(limit + 1)
     except FileNotFoundError:
