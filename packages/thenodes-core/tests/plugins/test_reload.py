@@ -18,6 +18,7 @@ from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.plugins.context import Services
 from thenodes_core.plugins.host import PluginHost
+from thenodes_core.plugins.policy import GatePolicy
 from thenodes_core.supervisor import Supervisor
 from thenodes_plugin_api import Event, Extension, Message, Plugin, PluginEvent, Text
 
@@ -292,6 +293,27 @@ async def test_capabilities_follow_the_plugins_that_run(
     await host.changes.disable("my")
 
     assert (first, second, host.roster.capabilities()) == (("my/1",), ("my/2",), ())
+
+
+async def test_a_newer_wheel_in_the_place_of_the_old_one_is_taken(
+    host: PluginHost,
+    make_wheel: Callable[..., Path],
+    begin: Begin,
+    notes: list[str],
+    tmp_path: Path,
+) -> None:
+    policy, wheels = GatePolicy(cache=tmp_path / "cache"), tmp_path / "wheels"
+    options: dict[str, str] = {"package": "thenodes_test_newer", "body": BODY, "extra": CLAIM}
+    first = make_wheel("my", version="0.1.0", code=NOTE, **options)
+    host.load_all([], wheels, (), policy=policy)
+    await begin()
+    first.unlink()
+    make_wheel("my", version="0.2.0", code=NOTE.replace("VERSION = 1", "VERSION = 2"), **options)
+
+    text = await host.changes.reload("my")
+
+    assert text == "plugin my 0.2.0 runs anew"
+    assert notes == ["start 1", "stop 1", "start 2"]
 
 
 async def test_a_plugin_whose_package_somebody_else_uses_is_not_reloaded(
