@@ -198,3 +198,12 @@ async def test_a_plugin_of_several_has_to_be_named() -> None:
         assert node.context("echo").plugin_id == "echo"
         with pytest.raises(LookupError, match="alice runs echo, slow"):
             node.context()
+
+
+async def test_the_data_of_plugins_is_gone_with_the_mesh() -> None:
+    async with Mesh() as mesh:
+        node = await mesh.add("alice", embed("slow", SystemSlow()))
+        folder = node.context().data_dir
+        assert folder.joinpath("file").read_text() == "x"
+
+    assert not folder.exists()

@@ -60,8 +60,8 @@ class Mesh:
         self.clock = clock or ManualClock()
         self.realm = realm or Realm()
         self._project = project
-        self._temporary = directory is None
-        self._directory = directory or Path(tempfile.mkdtemp(prefix="thenodes-mesh-"))
+        self._directory = directory
+        self._temporary: Path | None = None
 
     @property
     def faults(self) -> Sequence[Fault]:
@@ -94,7 +94,7 @@ class Mesh:
             raise ValueError(f"there is a node {node_id!r} already: choose another id")
         if not plugins and self._project is not None:
             plugins = (register(self._project),)
-        node = MeshNode(node_id, self.realm, self.clock, self._directory / node_id)
+        node = MeshNode(node_id, self.realm, self.clock, self._folder / node_id)
         for plugin in sorted(plugins, key=lambda plugin: plugin.id):
             node.load(plugin, (config or {}).get(plugin.id, {}))
         self.nodes[node_id] = node
@@ -144,8 +144,8 @@ class Mesh:
         """Stop every node."""
         for node in list(self.nodes.values()):
             await self._stop(node)
-        if self._temporary:
-            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,6 +157,12 @@ class Mesh:
         trace: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def _folder(self) -> Path:
+        if self._directory is None:
+            self._directory = self._temporary = Path(tempfile.mkdtemp(prefix="thenodes-mesh-"))
+        return self._directory
 
     async def _stop(self, node: MeshNode) -> None:
         await node.stop()
