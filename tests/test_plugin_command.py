@@ -201,6 +201,12 @@ def test_check_with_load_runs_the_code_and_tells_that_it_raised() -> None:
     )
 
 
+def test_check_with_load_ends_where_a_plugin_leaves_a_thread_behind() -> None:
+    tree("bad", body="import threading\nthreading.Thread(target=threading.Event().wait).start()")
+
+    assert codes(judged("bad", "--load")[1][0]) == ["TN-P060"]
+
+
 def test_check_with_load_loads_a_wheel(wheel: Path) -> None:
     code, (verdict,) = judged(str(wheel), "--load")
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
@@ -79,8 +83,18 @@ def check(
     if not told:
         raise CommandFailed(f"no plugins in {', '.join(map(str, paths)) or 'this folder'}")
     emit("\n\n".join(judging.describe(each) for each in told), told, as_json=as_json)
-    if not all(each.accepted for each in told):
-        click.get_current_context().exit(FAILED)
+    code = 0 if all(each.accepted for each in told) else FAILED
+    if load:
+        _end(code)
+    click.get_current_context().exit(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process, also where a plugin has left a thread behind that does not end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 @click.command(
