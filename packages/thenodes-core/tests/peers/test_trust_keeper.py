@@ -197,3 +197,17 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     bench.keeper.load()
 
     assert bench.actions == ["trust_file_unusable"] * 2
+
+
+def test_a_key_that_is_in_no_store_is_revoked_by_its_whole_fingerprint(bench: Bench) -> None:
+    with pytest.raises(TrustError, match="begins so"):
+        bench.keeper.revoke(OTHER_KEY[:32])
+
+    moved = bench.keeper.revoke(OTHER_KEY)
+    again = bench.keeper.revoke(OTHER_KEY)
+    bench.keeper.reload()
+
+    assert (moved.from_store, moved.to_store, moved.changed) == ("unknown", "rejected", True)
+    assert not again.changed
+    assert bench.keeper.store.is_rejected(OTHER_KEY)
+    assert [entry.fingerprint for entry in bench.keeper.keys("rejected")] == [OTHER_KEY]

@@ -220,10 +220,10 @@ def test_a_key_rejected_by_name_is_promoted_from_where_it_was_observed(tmp_path:
     assert places(tmp_path) == {"trusted": [A]}
 
 
-@pytest.mark.parametrize("verb", ["promote", "revoke"])
-def test_a_key_that_nobody_knows_is_an_error(tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize(("verb", "digits"), [("promote", 64), ("promote", 8), ("revoke", 63)])
+def test_a_key_that_nobody_knows_is_an_error(tmp_path: Path, verb: str, digits: int) -> None:
     with pytest.raises(TrustError, match="no trusted, observed or rejected key"):
-        getattr(opened(tmp_path), verb)(A)
+        getattr(opened(tmp_path), verb)(A[:digits])
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ def _describe(project: Project) -> Sequence[str]:
         lines += [
             f"  thenodes run --plugin . --prompt      # then type: {project.names.prefix}, status",
             "  python -m pip install -e . --group dev && pytest",
+            "  thenodes plugin check . && thenodes plugin build .",
         ]
     return lines
 

@@ -27,6 +27,7 @@ _PROBLEMS = 20
 _CANDIDATES = 8
 _SHOWN = 80
 _PREFIX = re.compile(r"[0-9a-f]{4,64}")
+_WHOLE = re.compile(r"[0-9a-f]{64}")
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +35,7 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         fingerprint: of the key, whole.
-        from_store: where it was: `"observed"`, `"trusted"` or `"rejected"`.
+        from_store: where it was: `"observed"`, `"trusted"`, `"rejected"` or `"unknown"`.
         to_store: where it is now.
         path: the file that holds it.
         changed: False where everything was so already.
@@ -180,10 +181,27 @@ class TrustStore:
     def revoke(self, prefix: str) -> Moved:
         """Reject a key: take it out of trusted/ and observed/. Again, it changes nothing.
 
+        A key that is in no store is rejected by its whole fingerprint.
+
         Raises:
             TrustError: no such key, several, or the files cannot be written.
         """
+        whole = prefix.strip().replace(":", "").lower()
+        known = any(whole in directory.keys for directory in self._directories)
+        if _WHOLE.fullmatch(whole) and not known:
+            return self._reject_by_name(whole)
         return self._move(prefix, self._rejected, (self._trusted, self._observed))
+
+    def _reject_by_name(self, key: str) -> Moved:
+        try:
+            path = self._rejected.add(
+                key, b"revoked by its fingerprint; the key was never recorded"
+            )
+        except StateDirError as error:
+            raise TrustError(str(error)) from error
+        return Moved(
+            fingerprint=key, from_store="unknown", to_store="rejected", path=path, changed=True
+        )
 
     def _move(self, prefix: str, target: KeyDirectory, others: tuple[KeyDirectory, ...]) -> Moved:
         # Who watches with `changed` has yet to learn what others did meanwhile.
