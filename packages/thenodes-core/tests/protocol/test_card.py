@@ -260,7 +260,10 @@ def test_a_signed_card_with_any_field_is_read_or_refused(place: int, value: obje
     except CredentialError:
         return
     assert card.not_after - card.issued_at <= 30 * DAY + 1000
-    assert content_of(card) == msgspec.msgpack.decode(msgspec.msgpack.encode(content))[:7]
+    said = msgspec.msgpack.decode(msgspec.msgpack.encode(content))[:7]
+    # Elements that a later version adds are passed over, those of the realm as well.
+    said[3] = said[3][:3]
+    assert content_of(card) == said
 
 
 WHOLE = make_card(CARD, signer())
