@@ -100,7 +100,7 @@ class Admission:
 
         Of relayed senders, too: whoever proves a key passes here before it is heard.
         """
-        decision = self._policy.judge(subject, self.now)
+        decision = self._policy.judge(subject, self.now, explain=False)
         self._counters.add("trust_decisions", reason=decision.reason)
         stored = self._record(subject) if decision.observe else None
         through = decision.accepted or self._refusals.let_through(self._clock.monotonic())

@@ -88,14 +88,15 @@ class TrustPolicy:
         self.accept_self_signed = accept_self_signed if own is None else own
         self.dialled = dialled
 
-    def judge(self, subject: Subject, now: float) -> Decision:
+    def judge(self, subject: Subject, now: float, *, explain: bool = True) -> Decision:
         """Decide on a peer.
 
         Args:
             subject: whom, with a key that is proven.
             now: Unix seconds.
+            explain: whether the decision is to have the steps to it.
         """
-        return _Case(self, subject, now).decide()
+        return _Case(self, subject, now).decide(explain=explain)
 
 
 class _Finding(msgspec.Struct, frozen=True):
@@ -139,15 +140,19 @@ class _Case:
         self._realm_binding = BindingStatus.NOT_APPLIED
         self._override: str | None = None
 
-    def decide(self) -> Decision:
+    def decide(self, *, explain: bool) -> Decision:
         steps: list[Step] = []
         last: _Finding | None = None
         for name, look in _STEPS.items():
             if last is not None and last.outcome is Outcome.FAILED:
+                if not explain:
+                    break
                 steps.append(Step(name, Outcome.NOT_REACHED))
                 continue
             last = look(self)
-            steps.append(Step(name, last.outcome, printable(last.text, most=_TEXT_CHARACTERS)))
+            if explain:
+                text = printable(last.text, most=_TEXT_CHARACTERS)
+                steps.append(Step(name, last.outcome, text))
         if last is None:
             raise ValueError("a policy without steps")
         return Decision(

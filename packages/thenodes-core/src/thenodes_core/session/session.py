@@ -466,6 +466,8 @@ class Session:
         await self._link.close(code, code.word)
 
     async def _send_all(self, messages: Sequence[bytes]) -> None:
+        if not messages:
+            return
         self._last_sent = self._clock.monotonic()
         if not self._link.send_now(*messages):
             for data in messages:
