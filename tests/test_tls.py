@@ -18,7 +18,7 @@ from websockets.uri import parse_uri
 from thenodes_core import Config, Node
 from thenodes_core.clock import SystemClock
 from thenodes_core.config import EncryptionTable, NodeTable
-from thenodes_core.security.certificates import make_certificate, pem
+from thenodes_core.security.certificates import make_certificate, parse_certificate, pem
 from thenodes_core.security.identity import Identity
 from thenodes_plugin_api import Auth, Binding, Disconnect
 
@@ -306,6 +306,8 @@ async def test_a_certificate_is_renewed_in_time_and_the_previous_counts_for_an_h
         assert (tmp_path / "identity.crt").read_bytes() == node.certificate
         renewed = await client()
         assert pem(renewed.certificate) == node.certificate
+        (own,) = node.trust.keys("own")
+        assert own.not_after == parse_certificate(renewed.certificate).not_after
         assert isinstance(await renewed.join(), Auth)
         assert isinstance(await second.join(), Auth)
 

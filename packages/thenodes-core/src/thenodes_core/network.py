@@ -84,7 +84,7 @@ class PeerNetwork:
         self.credentials = Credentials.load(
             state_dir, config.encryption, node_id, realm, self.trust.authorities, clock
         )
-        self.trust.own = self.credentials.certificate, self.credentials.certificate_path
+        self._show_own()
         self._config = config
         self._known = known
         self._supervisor = supervisor
@@ -182,12 +182,16 @@ class PeerNetwork:
             await self._clock.sleep(_RENEWAL_SECONDS)
             try:
                 if self.credentials.renew():
+                    self._show_own()
                     self.peers.show(self.credentials.certificate.der, self.credentials.card)
                 told = ""
             except StateDirError as error:
                 if str(error) != told:
                     told = str(error)
                     self._tell("credentials_not_renewed", told, Level.ERROR)
+
+    def _show_own(self) -> None:
+        self.trust.own = self.credentials.certificate, self.credentials.certificate_path
 
     def _make_peers(self, capabilities: tuple[str, ...], inbound: Inbound) -> PeerManager:
         config, credentials = self._config, self.credentials

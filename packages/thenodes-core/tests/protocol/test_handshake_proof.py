@@ -19,9 +19,9 @@ from thenodes_core.protocol.handshake import (
     LocalNode,
     Refused,
     Role,
-    Signer,
     State,
 )
+from thenodes_core.protocol.hello import Signer
 from thenodes_core.protocol.proof import Bindings, Channel, Mode, dialled_bindings, proof_content
 from thenodes_core.security.identity import Identity
 from thenodes_core.signatures import Purpose

@@ -168,11 +168,6 @@ class PluginRuntime:
         if self.state not in _RECEIVING and not self._abandoned:
             self._empty()
 
-    @property
-    def is_started(self) -> bool:
-        """True from the moment when `on_start` has returned, or failed."""
-        return self._started.is_set()
-
     async def wait_started(self) -> None:
         """Wait until `on_start` has returned; not for ever, a slow one is reported."""
         try:
