@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 from pathlib import Path
 from typing import Protocol
 
+from .delivery import DeliveryOptions, DeliveryOutcome
 from .events import Event, EventSink
 from .messages import Body, Message
 from .payload import Payload
 from .peers import PeerInfo, PeerRecord, PeerSource
 from .realm import Realm
+from .relay import Relay
+from .service import ServiceDoor
 
 __all__ = ["Clock", "Events", "PeerStore", "Peers", "PluginContext", "Task"]
 
@@ -155,20 +158,43 @@ class PluginContext(Protocol):
         """The node's events."""
         ...
 
-    async def send(
-        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
-    ) -> None:
-        """Queue a message for a connected peer.
+    @property
+    def relay(self) -> Relay:
+        """The node's way through relays."""
+        ...
 
-        Waits only where the peer's queue is full, at most `timeout_seconds`.
-
-        Args:
-            to: the peer's node id.
-            body: a `Text`, `Extension`, `DataRequest` or `DataResponse`.
-            payload: the data.
+    @property
+    def service(self) -> ServiceDoor:
+        """What plugins get whose manifest has a section `[service]`.
 
         Raises:
-            NotConnected: no session with that peer.
+            NotAService: this one has none.
+        """
+        ...
+
+    async def send(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        """Send a message to a node: over the session with it, else through a relay.
+
+        On a session it waits only where the peer's queue is full. Through a relay it also
+        waits for the route, the first time; and a reliable message, until it is stored.
+
+        Args:
+            to: the node's id.
+            body: a `Text`, `Extension`, `DataRequest` or `DataResponse`.
+            payload: the data.
+            timeout_seconds: how long it may wait.
+            options: what is asked of delivery.
+
+        Raises:
+            NotConnected: no session with that node, and no way through a relay (`NoRoute`).
             PayloadTooLarge: over the frame limit.
             OutboxFull: no room in time.
             KindNotAllowed: a kind that belongs to the node.

@@ -9,6 +9,7 @@ TheNodesError
 │   └── NullContextError       used after the host took it away
 ├── SendError                  a message did not leave this node (a local fault)
 │   ├── NotConnected           no session with that peer
+│   │   └── NoRoute            and no way through a relay
 │   ├── PayloadTooLarge        over a limit that the peer would refuse
 │   ├── OutboxFull             the peer takes no more before the deadline
 │   └── KindNotAllowed         that kind belongs to the node, not to plugins
@@ -16,6 +17,8 @@ TheNodesError
 │   ├── RequestTimeout         none before the deadline
 │   ├── PeerGone               the peer left first
 │   └── TooManyRequests        the plugin has too many open questions
+├── NotAService                the manifest has no section [service]
+├── CardRefused                an identity card that proves nothing (a remote fault)
 ├── PayloadError               a peer's payload is not of the expected form (a remote fault)
 └── ManifestError              a thenodes-plugin.toml that cannot be used
 ```
@@ -23,11 +26,20 @@ TheNodesError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # The payload of a message needs these errors.
+    from .messages import Reason
+
 __all__ = [
     "AbiVersionMismatch",
+    "CardRefused",
     "KindNotAllowed",
     "ManifestError",
     "MissingHandlerError",
+    "NoRoute",
+    "NotAService",
     "NotConnected",
     "NullApiError",
     "NullContextError",
@@ -86,6 +98,18 @@ class NotConnected(SendError):
     """There is no session with that peer."""
 
 
+class NoRoute(NotConnected):
+    """There is neither a session with that node nor a way to it through a relay.
+
+    Attributes:
+        reason: why there is no way.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class PayloadTooLarge(SendError):
     """The message exceeds a limit that every peer enforces, so it was not sent."""
 
@@ -112,6 +136,14 @@ class PeerGone(RequestError):
 
 class TooManyRequests(RequestError):
     """The plugin has as many open questions as it may have."""
+
+
+class NotAService(TheNodesError):
+    """The plugin's manifest has no section `[service]`, so it has no such door."""
+
+
+class CardRefused(TheNodesError):
+    """An identity card proves nothing: forged, damaged, expired, or of another node."""
 
 
 class PayloadError(TheNodesError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ __all__ = [
     "PluginSection",
     "PromptCommand",
     "PromptSection",
+    "ServiceSection",
     "parse_manifest",
 ]
 
@@ -29,6 +30,9 @@ PluginId = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,63}\Z")]
 Prefix = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z")]
 EntryPoint = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")]
 Claim = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?\Z")]
+ServiceKind = Literal[
+    "RELAY_BIND", "RELAY_BIND_ACK", "RELAY_FWD", "RELAY_UNBIND", "RELAY_NOTIFY", "ACK"
+]
 Capability = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -82,6 +86,21 @@ class NetworkSection(_Section, frozen=True, kw_only=True):
     advertises: tuple[Capability, ...] = ()
 
 
+class ServiceSection(_Section, frozen=True, kw_only=True):
+    """`[service]`: the plugin carries other nodes' messages, and is given `ctx.service`.
+
+    Attributes:
+        kinds: what it handles in the place of plugins: `RELAY_BIND`, `RELAY_BIND_ACK`,
+            `RELAY_FWD`, `RELAY_UNBIND`, `RELAY_NOTIFY`, `ACK`. One service a kind.
+        table: the table of the node's configuration that it is given: `network.relay`.
+        commands: first words of the commands that it adds.
+    """
+
+    kinds: tuple[ServiceKind, ...]
+    table: Literal["network.relay"] | None = None
+    commands: tuple[Prefix, ...] = ()
+
+
 class ConfigSection(_Section, frozen=True, kw_only=True):
     """`[config]`: defaults of its own table in the node's configuration."""
 
@@ -96,6 +115,7 @@ class Manifest(_Section, frozen=True, kw_only=True):
     prompt: PromptSection = PromptSection()
     messages: MessagesSection = MessagesSection()
     network: NetworkSection = NetworkSection()
+    service: ServiceSection | None = None
     config: ConfigSection = ConfigSection()
 
 

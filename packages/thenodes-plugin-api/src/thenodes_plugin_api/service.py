@@ -1,0 +1,396 @@
+"""The lower door: what a plugin gets that carries other nodes' messages, as a relay does.
+
+A plugin whose manifest has a section `[service]` finds it as `ctx.service`. Its handlers are
+called where a message comes in, by the session's own reader: they take no time, never wait,
+and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from .delivery import DeliveryOptions, DeliveryOutcome, QoS
+from .messages import Body, Message, Reason, RelayBindAck
+from .peers import PeerInfo
+
+__all__ = [
+    "CardInfo",
+    "Carrier",
+    "CommandReply",
+    "DeliveryHeader",
+    "ForwardHeader",
+    "Frame",
+    "FrameHandler",
+    "MessageHandler",
+    "Route",
+    "ServiceCommand",
+    "ServiceDoor",
+    "ServiceSession",
+    "Settled",
+]
+
+_FLAGS_AT = 5
+_REDELIVERED = 0b0000_1000
+
+
+class DeliveryHeader(msgspec.Struct, array_like=True, gc=False):
+    """The delivery data in a frame's header; see `DeliveryMetadata` for what each means."""
+
+    message_id: bytes
+    delivery_class: str = "fire_and_forget"
+    ordering_key: str | None = None
+    ordering_sequence: int | None = None
+    created_at: int | None = None
+    expires_at: int | None = None
+
+
+class ForwardHeader(msgspec.Struct, array_like=True, gc=False):
+    """The header of a RELAY_FWD frame, as it is on the wire."""
+
+    envelope_to: str | None
+    envelope_from: str | None
+    delivery: DeliveryHeader | None
+    to: str
+    sender: str
+    sequence: int | None = None
+    qos: str | None = None
+
+
+class Frame(msgspec.Struct, gc=False):
+    """A RELAY_FWD frame: its header decoded, the rest untouched.
+
+    Attributes:
+        header: what it says of itself.
+        data: the whole binary frame, from its length field on.
+    """
+
+    header: ForwardHeader
+    data: bytes
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether a relay marked it as sent before."""
+        return bool(self.data[_FLAGS_AT] & _REDELIVERED)
+
+    def redelivered(self) -> bytes:
+        """The frame's bytes, marked as sent before."""
+        data = self.data
+        flags = bytes((data[_FLAGS_AT] | _REDELIVERED,))
+        return data[:_FLAGS_AT] + flags + data[_FLAGS_AT + 1 :]
+
+
+class ServiceSession(Protocol):
+    """One session with a peer. A peer that reconnects has another."""
+
+    @property
+    def peer(self) -> PeerInfo:
+        """Who it is."""
+        ...
+
+    @property
+    def instance(self) -> bytes | None:
+        """Random, of the peer's process."""
+        ...
+
+    @property
+    def card(self) -> bytes | None:
+        """The identity card that the peer showed, checked."""
+        ...
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether it was dialled at an address of the operator's."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """False once nothing more is taken."""
+        ...
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes queued for the peer and not yet handed to its socket."""
+        ...
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames queued for the peer and not yet handed to its socket."""
+        ...
+
+    def offer(self, frames: Sequence[bytes]) -> int:
+        """Queue RELAY_FWD frames, in order, as far as there is room; never waits.
+
+        For a peer that speaks JSON the header is written anew.
+
+        Returns:
+            How many were taken: the first ones.
+        """
+        ...
+
+    def send(self, body: Body) -> bool:
+        """Queue a message of the service's own; False where there is no room. Never waits."""
+        ...
+
+    def on_room(self, action: Callable[[], None]) -> None:
+        """Call `action` once, when the peer has taken what is queued down to half the room.
+
+        It is called soon where it is less already, and never where the session ends first.
+        """
+        ...
+
+    def watch_closely(self, interval_seconds: float) -> None:
+        """Ask the peer for a sign of life after so much silence, instead of the usual."""
+        ...
+
+    def end(self, reason: Reason, detail: str, *, retry_after: float | None = None) -> None:
+        """End the session: what is queued is sent, then the peer is told why."""
+        ...
+
+
+FrameHandler: TypeAlias = Callable[[ServiceSession, Sequence[Frame]], None]
+"""Takes the RELAY_FWD frames of one WebSocket message, in order."""
+
+MessageHandler: TypeAlias = Callable[[ServiceSession, Message], None]
+"""Takes a message of another kind."""
+
+
+class CardInfo(msgspec.Struct, frozen=True):
+    """What an identity card says that passed its checks.
+
+    Attributes:
+        node_id: whose it is.
+        fingerprint: SHA-256 of that node's public key, in hex.
+        relays: node ids of the relays that it can be reached through.
+        issued_at: Unix milliseconds.
+        not_after: Unix milliseconds.
+    """
+
+    node_id: str
+    fingerprint: str
+    relays: tuple[str, ...]
+    issued_at: int
+    not_after: int
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What became of a reliable frame that was handed to `ServiceDoor.deliver`.
+
+    Attributes:
+        status: of the ACK: `ok`, `dup` or `error`.
+        reason: why it is an error.
+        detail: the same in words.
+    """
+
+    status: str
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class Route(Protocol):
+    """A way to one target through one relay."""
+
+    @property
+    def relay(self) -> str:
+        """The relay's node id."""
+        ...
+
+    @property
+    def frame_bytes(self) -> int:
+        """The largest frame that it takes."""
+        ...
+
+    @property
+    def ttl_seconds(self) -> float:
+        """How long a frame may be kept on it, at most."""
+        ...
+
+    def offer(self, frame: bytes, message_id: bytes, qos: QoS) -> bool:
+        """Send a frame that is not reliable, if that takes no waiting; False where it would."""
+        ...
+
+    async def send(
+        self, frame: bytes, message_id: bytes, qos: QoS, *, timeout_seconds: float
+    ) -> DeliveryOutcome:
+        """Send a frame; returns once it is queued, a reliable one once it is stored.
+
+        A reliable frame is kept, and sent again after a reconnect, until the relay has it,
+        even where `timeout_seconds` have passed.
+        """
+        ...
+
+
+class Carrier(Protocol):
+    """What a service offers the node: ways to peers with whom there is no session."""
+
+    def ready(self, to: str, options: DeliveryOptions) -> Route | None:
+        """A route that is open."""
+        ...
+
+    async def open(
+        self, to: str, options: DeliveryOptions, *, relay: str | None, timeout_seconds: float
+    ) -> Route:
+        """Open a route, through that relay where one is given.
+
+        Raises:
+            NoRoute: there is none; its `reason` says why.
+        """
+        ...
+
+    async def bind(
+        self,
+        relay: str,
+        target: str,
+        *,
+        store_forward: bool,
+        qos: QoS,
+        ttl_seconds: float | None,
+        timeout_seconds: float,
+    ) -> RelayBindAck:
+        """As `Relay.bind`."""
+        ...
+
+
+class CommandReply(msgspec.Struct, frozen=True):
+    """What a command answers.
+
+    Attributes:
+        text: for people.
+        data: the same for machines; anything that msgspec encodes.
+    """
+
+    text: str
+    data: object = None
+
+
+class ServiceCommand(msgspec.Struct, frozen=True):
+    """A command of the node's prompt, its control socket and the CLI.
+
+    Attributes:
+        name: one word or several; the first is one that the manifest names.
+        help: one line.
+        run: takes the words after the name. It may raise `ValueError` for wrong ones.
+        usage: what those words are, such as `"[TARGET]"`.
+        complete: what may stand after the name, for completion.
+    """
+
+    name: str
+    help: str
+    run: Callable[[Sequence[str]], Awaitable[CommandReply]]
+    usage: str = ""
+    complete: Callable[[], Sequence[str]] | None = None
+
+
+class ServiceDoor(Protocol):
+    """`ctx.service`: handlers, sessions, cards, and the way to the node's own plugins."""
+
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The table of the node's configuration that the manifest names, defaults included."""
+        ...
+
+    @property
+    def instance(self) -> bytes:
+        """Random, of this process."""
+        ...
+
+    def take_frames(self, handler: FrameHandler) -> None:
+        """Get every RELAY_FWD frame from now on.
+
+        Raises:
+            ValueError: the manifest does not claim RELAY_FWD.
+        """
+        ...
+
+    def take(self, kind: type[Body], handler: MessageHandler) -> None:
+        """Get every message of a kind from now on; plugins get none of it any more.
+
+        Raises:
+            ValueError: the manifest does not claim the kind.
+        """
+        ...
+
+    def on_session(
+        self,
+        joined: Callable[[ServiceSession], None],
+        left: Callable[[ServiceSession, Reason], None],
+    ) -> None:
+        """Be told of sessions; of those that there are already, at once."""
+        ...
+
+    def session(self, node_id: str) -> ServiceSession | None:
+        """The session with a peer."""
+        ...
+
+    def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
+        """Count something in the node's counters; with a reason as `name.reason`."""
+        ...
+
+    def is_trusted(self, fingerprint: str) -> bool:
+        """Whether the operator pinned or trusted that key."""
+        ...
+
+    def read_card(self, card: bytes) -> CardInfo:
+        """Check a card on its own: form, signature, validity.
+
+        Raises:
+            CardRefused: what is wrong with it.
+        """
+        ...
+
+    def learn_card(self, card: bytes) -> CardInfo:
+        """Check a card that somebody handed on, and remember it for sealing.
+
+        Raises:
+            CardRefused: as `read_card`; or it is of another realm, older than one seen, or
+                of a chosen id whose key this node does not know.
+        """
+        ...
+
+    def card_of(self, node_id: str) -> CardInfo | None:
+        """The newest card of a node that this one remembers."""
+        ...
+
+    def sign_card(self, relays: Sequence[str]) -> bytes:
+        """Put these relays into this node's card; returns it. The same ones change nothing."""
+        ...
+
+    def deliver(
+        self, relay: str, frames: Sequence[Frame], settled: Callable[[Frame, Settled], None]
+    ) -> None:
+        """Open frames for this node and give them to its plugins; never waits.
+
+        Args:
+            relay: node id of who brought them.
+            frames: in order.
+            settled: called for each frame of QoS `reliable`, at once or later: when the
+                plugins' handlers have returned and that is on disk. Not called for one that
+                nobody may acknowledge; it will be sent again.
+        """
+        ...
+
+    def dispatch(self, message: Message) -> None:
+        """Give a message to the plugins that it is for."""
+        ...
+
+    def offer_carrier(self, carrier: Carrier) -> None:
+        """Let the node send through `carrier` to peers with whom it has no session."""
+        ...
+
+    def add_command(self, command: ServiceCommand) -> None:
+        """Add a command, until the plugin stops.
+
+        Raises:
+            ValueError: the name is taken, or its first word is not in the manifest.
+        """
+        ...
+
+    def advertise(self, capabilities: Sequence[str]) -> None:
+        """Advertise these, which the manifest names, in every HELLO from now on.
+
+        Raises:
+            ValueError: one is not in the manifest.
+        """
+        ...
