@@ -193,6 +193,10 @@ class PluginContext(Protocol):
             timeout_seconds: how long it may wait.
             options: what is asked of delivery.
 
+        Returns:
+            How far it came. Where the time is up first it says how far it had come by then,
+            and a reliable message that is on its way goes on. `REFUSED` only by a relay.
+
         Raises:
             NotConnected: no session with that node, and no way through a relay (`NoRoute`).
             PayloadTooLarge: over the frame limit.

@@ -9,7 +9,10 @@ import msgspec
 
 from .messages import Reason
 
-__all__ = ["DeliveryOptions", "DeliveryOutcome", "DeliveryStatus", "QoS"]
+__all__ = ["MOST_TTL_SECONDS", "DeliveryOptions", "DeliveryOutcome", "DeliveryStatus", "QoS"]
+
+MOST_TTL_SECONDS = 30 * 24 * 3600.0
+"""The longest that a sender may ask for: 30 days, which no relay exceeds."""
 
 
 class QoS(enum.StrEnum):
@@ -31,15 +34,32 @@ class DeliveryOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         qos: how relays treat it.
-        store: whether a relay is to keep it for a target that is away.
-        ttl_seconds: no delivery later than that; as long as the relay grants where None.
+        store: whether a relay is to keep it for a target that is away; one of QoS
+            `LOW_LATENCY` is never kept.
+        ttl_seconds: no delivery later than that, at most `MOST_TTL_SECONDS`; as long as the
+            relay grants where None.
         confirm: wait for the word of the target itself, `DELIVERED`; with `RELIABLE` only.
+
+    Raises:
+        ValueError: a `qos`, `ttl_seconds` or `confirm` that is not as said.
     """
 
     qos: QoS = QoS.HIGH_THROUGHPUT
     store: bool = True
     ttl_seconds: float | None = None
     confirm: bool = False
+
+    def __post_init__(self) -> None:
+        # A plain string would be equal to its QoS, and not be it.
+        if type(self.qos) is not QoS:
+            msgspec.structs.force_setattr(self, "qos", QoS(self.qos))
+        if self.ttl_seconds is not None:
+            check_ttl(self.ttl_seconds)
+        if self.confirm and self.qos is not QoS.RELIABLE:
+            raise ValueError(
+                f"confirm with QoS {self.qos}: the target's word goes with "
+                f"{QoS.RELIABLE} alone; set that QoS, or leave confirm out"
+            )
 
 
 class DeliveryStatus(enum.StrEnum):
@@ -76,3 +96,16 @@ class DeliveryOutcome(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         """True where it is on its way, or there."""
         return self.status is not DeliveryStatus.REFUSED
+
+
+def check_ttl(seconds: float) -> float:
+    """Return `seconds`.
+
+    Raises:
+        ValueError: not more than 0, or more than `MOST_TTL_SECONDS`.
+    """
+    if not 0 < seconds <= MOST_TTL_SECONDS:
+        raise ValueError(
+            f"ttl of {seconds!r} seconds: expected more than 0 and at most {MOST_TTL_SECONDS:.0f}"
+        )
+    return seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self, TypeAlias
 
-from .delivery import DeliveryOptions, DeliveryOutcome, QoS
+from .delivery import DeliveryOptions, DeliveryOutcome, QoS, check_ttl
 from .messages import Body, RelayBindAck, Text
 from .payload import Payload
 from .peers import PeerInfo
@@ -34,11 +34,17 @@ class Relay(Protocol):
             target: node id.
             store_forward: whether frames are to be kept for a target that is away.
             qos: of frames that name none.
-            ttl_seconds: how long the binding holds; as long as the node runs where None.
+            ttl_seconds: how long the binding holds, at most `MOST_TTL_SECONDS`; as long as
+                the node runs where None.
             timeout_seconds: how long to wait for the answer.
 
         Returns:
-            The relay's answer; `ok` is False where it refused, or where it could not be asked.
+            The relay's answer; `ok` is False where it refused, or where it could not be asked,
+            and `reason` says why: `timeout`, `peer_left` where there is no session with it,
+            `capability_missing` where this node uses no relays.
+
+        Raises:
+            ValueError: `ttl_seconds` is out of bounds.
         """
         ...
 
@@ -56,6 +62,20 @@ class Relay(Protocol):
         """Send a message through that relay, sealed for `to` unless the operator set sealing off.
 
         The route is opened first where it is not.
+
+        Args:
+            relay: node id of a connected relay.
+            to: node id of whom it is for.
+            body: a `Text`, `Extension`, `DataRequest` or `DataResponse`.
+            payload: the data.
+            sequence: a number for the frame, 0 to 2**63 - 1.
+            options: what is asked of delivery.
+            timeout_seconds: how long it may wait.
+
+        Returns:
+            How far it came; `REFUSED` where the route or the relay took it not, with the
+            reason. Where the time is up first it says how far it had come by then, and a
+            reliable message that is on its way goes on.
 
         Raises:
             PayloadTooLarge: over the frame limit.
@@ -86,12 +106,14 @@ class RelayBindBuilder:
 
     ```python
     ack = await (
-        RelayBindBuilder(ctx.node_id, "target").store_forward(True).qos("reliable").ttl(3600)
-    ).send(ctx, relay)
+        RelayBindBuilder("me", "target")
+        .store_forward(True).qos("reliable").ttl(3600)
+        .send(ctx, relay)
+    )
     ```
 
     Args:
-        node_id: this node's id.
+        node_id: this node's id, `ctx.node_id`.
         target: whom to reach; `"*"` for a mailbox of this node's own.
     """
 
@@ -120,9 +142,9 @@ class RelayBindBuilder:
         """Let the binding end by itself.
 
         Raises:
-            ValueError: not more than 0.
+            ValueError: not more than 0, or more than `MOST_TTL_SECONDS`.
         """
-        self._ttl = _positive(seconds)
+        self._ttl = check_ttl(seconds)
         return self
 
     async def send(
@@ -153,16 +175,14 @@ class RelayForwardBuilder:
     """Sends one message through a relay.
 
     ```python
-    outcome = await (
-        RelayForwardBuilder(ctx.node_id, "target").sequence(42).payload_text("hello")
-    ).send(ctx, relay)
+    outcome = await RelayForwardBuilder("me", "to").sequence(42).payload_text("hi").send(ctx, relay)
     ```
 
     Unless `body` says otherwise the target's plugins get a `Text` whose text is empty, with
     the payload.
 
     Args:
-        node_id: this node's id.
+        node_id: this node's id, `ctx.node_id`.
         to: whom it is for.
     """
 
@@ -178,7 +198,13 @@ class RelayForwardBuilder:
         self._confirm = False
 
     def sequence(self, number: int) -> Self:
-        """Number it; the target's plugins do not see the number."""
+        """Number it; the target's plugins do not see the number.
+
+        Raises:
+            ValueError: not 0 to 2**63 - 1.
+        """
+        if not 0 <= number < 1 << 63:
+            raise ValueError(f"sequence {number!r}: expected 0 to 2**63 - 1")
         self._sequence = number
         return self
 
@@ -224,9 +250,9 @@ class RelayForwardBuilder:
         """Let it expire.
 
         Raises:
-            ValueError: not more than 0.
+            ValueError: not more than 0, or more than `MOST_TTL_SECONDS`.
         """
-        self._ttl = _positive(seconds)
+        self._ttl = check_ttl(seconds)
         return self
 
     def confirm(self, wanted: bool = True, /) -> Self:
@@ -247,7 +273,8 @@ class RelayForwardBuilder:
             timeout_seconds: how long to wait.
 
         Raises:
-            ValueError: `node_id` is not this node's.
+            ValueError: `node_id` is not this node's, or `confirm` met a QoS other than
+                `reliable`.
             SendError: as `Relay.forward`.
         """
         _check_own(self._node_id, ctx)
@@ -275,9 +302,3 @@ def _check_own(node_id: str, ctx: RelayUser) -> None:
 
 def _id_of(relay: RelayId) -> str:
     return relay.node_id if isinstance(relay, PeerInfo) else relay
-
-
-def _positive(seconds: float) -> float:
-    if not seconds > 0:
-        raise ValueError(f"ttl of {seconds!r} seconds: expected more than 0")
-    return seconds

@@ -8,7 +8,7 @@ and must not raise.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Annotated, Protocol, TypeAlias
 
 import msgspec
 
@@ -35,27 +35,48 @@ __all__ = [
 _FLAGS_AT = 5
 _REDELIVERED = 0b0000_1000
 
+# What a 64-bit integer of a database holds.
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+MessageId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+
 
 class DeliveryHeader(msgspec.Struct, array_like=True, gc=False):
-    """The delivery data in a frame's header; see `DeliveryMetadata` for what each means."""
+    """The delivery data in a frame's header; see `DeliveryMetadata` for what each means.
 
-    message_id: bytes
+    Attributes:
+        message_id: 16 bytes.
+        delivery_class: as it came, which need not be one of `DeliveryClass`.
+        created_at: Unix milliseconds, less than 2**63, as every number here.
+        expires_at: Unix milliseconds.
+    """
+
+    message_id: MessageId
     delivery_class: str = "fire_and_forget"
     ordering_key: str | None = None
-    ordering_sequence: int | None = None
-    created_at: int | None = None
-    expires_at: int | None = None
+    ordering_sequence: Number | None = None
+    created_at: Number | None = None
+    expires_at: Number | None = None
 
 
 class ForwardHeader(msgspec.Struct, array_like=True, gc=False):
-    """The header of a RELAY_FWD frame, as it is on the wire."""
+    """The header of a RELAY_FWD frame, as it is on the wire.
+
+    Attributes:
+        envelope_to: nothing to go by.
+        envelope_from: nothing to go by.
+        delivery: what the origin says of it.
+        to: whom it is for, as it came; at most 4 KiB, and not always a node id.
+        sender: who is said to have sent it; the wire's `from`.
+        sequence: the origin's number for it.
+        qos: as it came, which need not be one of `QoS`; the binding's where None.
+    """
 
     envelope_to: str | None
     envelope_from: str | None
     delivery: DeliveryHeader | None
     to: str
     sender: str
-    sequence: int | None = None
+    sequence: Number | None = None
     qos: str | None = None
 
 
@@ -83,7 +104,7 @@ class Frame(msgspec.Struct, gc=False):
 
 
 class ServiceSession(Protocol):
-    """One session with a peer. A peer that reconnects has another."""
+    """One session with a peer, always the same object. A peer that reconnects has another."""
 
     @property
     def peer(self) -> PeerInfo:
@@ -131,7 +152,14 @@ class ServiceSession(Protocol):
         ...
 
     def send(self, body: Body) -> bool:
-        """Queue a message of the service's own; False where there is no room. Never waits."""
+        """Queue a message of the service's own; False where there is no room. Never waits.
+
+        Args:
+            body: of a kind that a manifest's `[service]` may name, but RELAY_FWD.
+
+        Raises:
+            KindNotAllowed: of another.
+        """
         ...
 
     def on_room(self, action: Callable[[], None]) -> None:
@@ -151,7 +179,7 @@ class ServiceSession(Protocol):
 
 
 FrameHandler: TypeAlias = Callable[[ServiceSession, Sequence[Frame]], None]
-"""Takes the RELAY_FWD frames of one WebSocket message, in order."""
+"""Takes RELAY_FWD frames that came one after the other in a WebSocket message, in order."""
 
 MessageHandler: TypeAlias = Callable[[ServiceSession, Message], None]
 """Takes a message of another kind."""
@@ -218,6 +246,14 @@ class Route(Protocol):
 
         A reliable frame is kept, and sent again after a reconnect, until the relay has it,
         even where `timeout_seconds` have passed.
+
+        Returns:
+            `SENT`, a reliable one `STORED`, or `REFUSED` with the relay's reason; also where
+            the route is no longer open. `SENT` for a reliable frame that was queued and not
+            yet stored when the time was up.
+
+        Raises:
+            OutboxFull: no room in time; the frame is not kept.
         """
         ...
 
@@ -288,7 +324,10 @@ class ServiceDoor(Protocol):
 
     @property
     def table(self) -> Mapping[str, object]:
-        """The table of the node's configuration that the manifest names, defaults included."""
+        """The table of the node's configuration that the manifest names, defaults included.
+
+        Its values are those of TOML, arrays as tuples, and None. Empty without such a table.
+        """
         ...
 
     @property
@@ -317,11 +356,14 @@ class ServiceDoor(Protocol):
         joined: Callable[[ServiceSession], None],
         left: Callable[[ServiceSession, Reason], None],
     ) -> None:
-        """Be told of sessions; of those that there are already, at once."""
+        """Be told of sessions; of those that there are already, at once.
+
+        Of a session that another takes the place of, the other is told first.
+        """
         ...
 
     def session(self, node_id: str) -> ServiceSession | None:
-        """The session with a peer."""
+        """The session with a peer; the newer of two."""
         ...
 
     def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
