@@ -86,8 +86,8 @@ def test_check_for_machines_is_json() -> None:
         ("port = 2024-05-01", "port: Expected `int`, got `date`"),
         ("port = ", "not TOML: Invalid value (at end of document)"),
         (
-            "[network.relay]\nenabled = true",
-            "network.relay.enabled: true cannot be kept: the relay is not built yet; leave it out",
+            "[network.relay]\nstore_forward = true",
+            "network.relay.store_forward: true needs a relay; set network.relay.enabled = true",
         ),
         (
             "bootstrap_nodes = ['nowhere']",

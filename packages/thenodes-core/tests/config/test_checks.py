@@ -157,7 +157,6 @@ def test_a_plugins_table_that_is_none_is_told_with_its_name(write: Write, text: 
 
 
 NO_CRL = "cannot be kept: revocation lists are not enforced; leave it out, and use trust revoke"
-NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +169,6 @@ NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
         ),
         ("encryption.paths.trusted_crl_dir", '"/crl"', NO_CRL),
         ("encryption.paths.issuer_crl_dir", '"/crl"', NO_CRL),
-        ("network.relay.enabled", "true", NO_RELAY),
-        ("network.relay.store_forward", "true", NO_RELAY),
-        ("network.relay.selection", '"rendezvous"', NO_RELAY),
     ],
 )
 def test_a_value_that_asks_for_what_is_not_built_is_refused_with_the_way_out(

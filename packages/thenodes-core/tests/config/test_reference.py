@@ -116,9 +116,7 @@ def test_the_defaults_are_the_references() -> None:
         ("encryption.paths.trusted_crl_dir", "pki/trusted/crl"),
         ("encryption.paths.issuer_crl_dir", "pki/issuers/crl"),
         ("encryption.trust_policy.pin_fingerprints", ["ab"]),
-        ("network.relay.enabled", True),
         ("network.relay.store_forward", True),
-        ("network.relay.selection", "rendezvous"),
     ],
 )
 def test_a_value_that_asks_for_what_cannot_be_kept_is_refused(key: str, value: object) -> None:

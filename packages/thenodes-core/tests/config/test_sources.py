@@ -35,6 +35,7 @@ PATHS = (
     "plugins.directory",
     "logging.json_path",
     "network.persistence.path",
+    "network.relay.store_path",
     "encryption.paths.own_certificate",
     "encryption.paths.own_private_key",
     "encryption.paths.trusted_cert_dir",

@@ -14,6 +14,7 @@ from msgspec import structs
 from ..address import parse_address
 from ..errors import ConfigError
 from ..limits import Limits
+from .relay_checks import relay_problems
 from .tables import Config, PluginsTable, setting_types
 
 __all__ = ["check_table", "is_loopback", "nearest_key", "uses_tls", "validate"]
@@ -91,6 +92,7 @@ def _problems(config: Config) -> Iterator[tuple[str, str]]:
     yield from _encryption_problems(config)
     yield from _plugin_problems(config.plugins)
     yield from _limit_problems(config.limits)
+    yield from relay_problems(config)
     if config.node.state_dir is None:
         if not config.node.allow_ephemeral:
             yield (
@@ -205,7 +207,6 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,252})")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 
-_NO_RELAY = "cannot be kept: the relay is not built yet; leave it out"
 _NO_CRL = "cannot be kept: revocation lists are not enforced; leave it out, and use trust revoke"
 
 # Keys of the reference that do nothing here, and values that would have done something.
@@ -217,9 +218,6 @@ _NOT_BUILT: tuple[tuple[str, Any, str], ...] = (
     ),
     ("encryption.paths.trusted_crl_dir", bool, _NO_CRL),
     ("encryption.paths.issuer_crl_dir", bool, _NO_CRL),
-    ("network.relay.enabled", bool, _NO_RELAY),
-    ("network.relay.store_forward", bool, _NO_RELAY),
-    ("network.relay.selection", "none".__ne__, _NO_RELAY),
 )
 
 

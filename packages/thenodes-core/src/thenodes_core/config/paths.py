@@ -15,6 +15,7 @@ _PATHS = (
     "plugins.paths",
     "logging.json_path",
     "network.persistence.path",
+    "network.relay.store_path",
     "encryption.paths.own_certificate",
     "encryption.paths.own_private_key",
     "encryption.paths.trusted_cert_dir",

@@ -33,6 +33,7 @@ __all__ = [
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 Size = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
+Rate = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -250,13 +251,71 @@ class PersistenceTable(_Table, frozen=True, kw_only=True):
 
 
 class RelayTable(_Table, frozen=True, kw_only=True):
-    """`[network.relay]`: the relay. Not built yet: what would switch it on is an error."""
+    """`[network.relay]`: carrying other nodes' messages, and having one's own carried.
+
+    Attributes:
+        enabled: be a relay. Default false: it costs memory, disk and traffic.
+        store_forward: as a relay, keep messages for nodes that are away. Default false,
+            as in the reference.
+        queue_max_per_target: frames that a relay keeps for one node.
+        queue_max_global: frames that a relay keeps for all.
+        queue_bytes_per_target: bytes that a relay keeps for one node. Default 16 MiB.
+        selection: how this node chooses among the relays that it may use: `none` takes the
+            first two of `use`; `rendezvous` computes it from the ids of all, so that
+            everybody finds the same.
+        use: relays that this node has its messages carried by: addresses as in
+            `bootstrap_nodes`, which are dialled, or node ids.
+        allow: node ids or fingerprints that a relay admits; all where empty.
+        deny: node ids or fingerprints that a relay refuses, whatever else speaks for them.
+        seal: `required` sends nothing through a relay that is not sealed for its receiver,
+            and takes nothing else; `off`, for peers without keys, sends unsealed and takes both.
+        mailboxes_max: nodes that a relay can be reached through at once.
+        max_bindings_per_node: routes that one node may have open at a relay.
+        frames_per_second: frames that a relay takes of one node, over a while; 0 for any number.
+        frames_burst: how many of them at once.
+        bytes_per_second: bytes that a relay takes of one node, over a while; 0 for any
+            number. Default 8 MiB.
+        bytes_burst: how many of them at once. Default 16 MiB.
+        ttl_secs: how long a relay keeps a frame at most. Default a week, at most 30 days.
+        retention_secs: how long a relay keeps the mailbox of a node that is away. Default a
+            week, as the frames in it.
+        store_path: a relay's database; `frames.sqlite3` in the data directory of its plugin
+            where absent.
+        synchronous: what a relay has on disk before it says `stored`: with `full` everything;
+            with `normal` the last moments are lost with the machine's power; with `off` with
+            its crash, too.
+    """
 
     enabled: bool = False
     store_forward: bool = False
     queue_max_per_target: Size = 1024
     queue_max_global: Size = 8192
+    queue_bytes_per_target: Size = 16 * 1024 * 1024
     selection: Literal["none", "rendezvous"] = "none"
+    use: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    seal: Literal["required", "off"] = "required"
+    mailboxes_max: Size = 10_000
+    max_bindings_per_node: Size = 1024
+    frames_per_second: Rate = 5000
+    frames_burst: Size = 10_000
+    bytes_per_second: Rate = 8 * 1024 * 1024
+    bytes_burst: Size = 16 * 1024 * 1024
+    ttl_secs: Annotated[int, msgspec.Meta(ge=1, le=2_592_000)] = 604_800
+    retention_secs: Seconds = 604_800
+    store_path: str | None = None
+    synchronous: Literal["full", "normal", "off"] = "full"
+
+    @property
+    def is_user(self) -> bool:
+        """Whether this node has its own messages carried."""
+        return bool(self.use) or self.selection == "rendezvous"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether this node needs the plugin."""
+        return self.enabled or self.is_user
 
 
 class NetworkTable(_Table, frozen=True, kw_only=True):
