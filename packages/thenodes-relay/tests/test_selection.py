@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from thenodes_relay.selection import rank, score, use_position
 
 VECTORS = Path(__file__).parents[3] / "tests" / "vectors" / "hrw.json"
