@@ -1,0 +1,1 @@
+"""Where a relay keeps frames for nodes that are away."""
