@@ -105,7 +105,8 @@ def test_the_manifest_of_the_reference_is_valid_and_every_key_is_in_its_table() 
     keys = {key for table in manifest_schema()["$defs"].values() for key in table["properties"]}
 
     assert parse_manifest(example).plugin.id == "my"
-    for key in keys - {"plugin", "prompt", "messages", "network", "config", "name", "help"}:
+    sections = {"plugin", "prompt", "messages", "network", "service", "config"}
+    for key in keys - sections - {"name", "help"}:
         assert re.search(rf"^\| `([a-z]+\.)?{key}` \|", reference.read_text(), re.MULTILINE), key
 
 

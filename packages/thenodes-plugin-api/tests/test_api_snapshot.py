@@ -119,8 +119,10 @@ def test_it_is_known_of_every_class_who_writes_it() -> None:
     classes = {name: item.role for name, item in api.items() if isinstance(item, Class)}
 
     assert {name for name, role in classes.items() if role is Role.PLUGIN} == {
+        "Carrier",
         "EventSink",
         "Plugin",
+        "Route",
     }
     assert {name for name, role in classes.items() if role is Role.HOST} == {
         "Clock",
@@ -129,6 +131,12 @@ def test_it_is_known_of_every_class_who_writes_it() -> None:
         "Peers",
         "PluginContext",
         "PluginRegistrarApi",
+        "Relay",
+        "RelayBindBuilder",
+        "RelayForwardBuilder",
+        "RelayUser",
+        "ServiceDoor",
+        "ServiceSession",
         "Task",
     }
 
@@ -141,8 +149,9 @@ def test_the_description_knows_what_has_to_be_given_and_what_need_not() -> None:
     assert plugin.members["prompt_prefix"].default == "None"
     assert extension.members["kind"] == Member("field", "str")
     assert extension.members["reply_to"].default == "None"
-    assert a_class(api, "PluginContext").members["send"].parameters[-1] == (
-        "timeout_seconds: float = 5.0"
+    assert a_class(api, "PluginContext").members["send"].parameters[-2:] == (
+        "timeout_seconds: float = 5.0",
+        "options: DeliveryOptions | None = None",
     )
 
 

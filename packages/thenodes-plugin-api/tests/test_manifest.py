@@ -135,3 +135,35 @@ def test_what_is_not_toml_is_refused_under_the_files_name() -> None:
 def test_what_the_toml_reader_cannot_stomach_is_refused(value: str) -> None:
     with pytest.raises(ManifestError):
         parse_manifest(f"{LEAST}[config]\ndefaults = {{ a = {value} }}\n")
+
+
+def test_a_service_says_what_it_handles() -> None:
+    manifest = parse_manifest(
+        f'{LEAST}[service]\nkinds = ["RELAY_FWD", "ACK"]\ntable = "network.relay"\n'
+        'commands = ["relay"]\n'
+    )
+
+    assert manifest.service is not None
+    assert manifest.service.kinds == ("RELAY_FWD", "ACK")
+    assert manifest.service.table == "network.relay"
+    assert manifest.service.commands == ("relay",)
+
+
+def test_without_the_section_a_plugin_is_no_service() -> None:
+    assert parse_manifest(LEAST).service is None
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "",
+        'kinds = ["HELLO"]',
+        'kinds = ["TEXT"]',
+        'kinds = []\ntable = "encryption"',
+        'kinds = []\ncommands = ["two words"]',
+        'kinds = []\ncommands = ["Relay"]',
+    ],
+)
+def test_a_service_gets_nothing_else(section: str) -> None:
+    with pytest.raises(ManifestError, match=r"\$\.service"):
+        parse_manifest(f"{LEAST}[service]\n{section}\n")

@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from thenodes_plugin_api import (
+    DeliveryOptions,
+    DeliveryOutcome,
+    DeliveryStatus,
     Event,
     Extension,
     Heartbeat,
     KindNotAllowed,
+    NoRoute,
+    NotAService,
     NotConnected,
     NullContextError,
     OutboxFull,
@@ -20,12 +25,18 @@ from thenodes_plugin_api import (
     PayloadTooLarge,
     PeerSource,
     PluginEvent,
+    QoS,
+    Reason,
+    RelayBindAck,
     RequestTimeout,
     Text,
+    Verified,
 )
 from thenodes_plugin_api.testing import (
     Asked,
+    Bound,
     Broadcast,
+    Forwarded,
     LogLine,
     ManualClock,
     RecordingContext,
@@ -379,3 +390,82 @@ async def test_time_stands_still_until_it_is_moved(clock: ManualClock) -> None:
 async def test_time_does_not_go_back(clock: ManualClock) -> None:
     with pytest.raises(ValueError, match="does not go back"):
         await clock.advance(-1.0)
+
+
+async def test_what_was_asked_of_delivery_is_remembered() -> None:
+    context = RecordingContext()
+    context.connect("bob")
+    options = DeliveryOptions(qos=QoS.RELIABLE, confirm=True)
+
+    outcome = await context.send("bob", Text("hi"), options=options)
+
+    assert outcome == DeliveryOutcome(DeliveryStatus.DELIVERED)
+    assert context.sent == [Sent("bob", Text("hi"), options=options)]
+
+
+async def test_a_node_can_be_reached_that_is_not_connected() -> None:
+    context = RecordingContext()
+    context.reach("bob")
+    refused = DeliveryOutcome(DeliveryStatus.REFUSED, relay="r", reason=Reason.QUOTA)
+    context.reach("carol", refused)
+
+    stored = await context.send("bob", Text("hi"))
+
+    assert (stored.status, stored.relay) == (DeliveryStatus.STORED, "relay")
+    assert await context.send("carol", Text("hi")) == refused
+    assert context.peers.get("bob") is None
+
+
+async def test_a_node_that_is_reached_no_more_gets_nothing() -> None:
+    context = RecordingContext()
+    context.reach("bob")
+
+    context.disconnect("bob")
+
+    with pytest.raises(NotConnected):
+        await context.send("bob", Text("hi"))
+
+
+async def test_the_answer_of_a_node_that_is_not_connected_is_proven_by_its_seal() -> None:
+    context = RecordingContext()
+    context.reach("bob")
+    context.answer("my.get", Payload.text("here you are"))
+
+    answer = await context.request("bob", "my.get")
+
+    assert answer.verified is Verified.SEAL
+
+
+async def test_a_relay_answers_as_the_test_says() -> None:
+    context = RecordingContext()
+    stored = DeliveryOutcome(DeliveryStatus.STORED, relay="r")
+    context.relay.answer_bind(RelayBindAck(ok=True))
+    context.relay.answer_forward(stored)
+    context.relay.answer_forward(NoRoute(Reason.PEER_LEFT, "it is gone"), relay="gone")
+
+    assert (await context.relay.bind("r", "bob", store_forward=True)).ok
+    assert await context.relay.forward("r", "bob", Text("hi"), sequence=3) == stored
+    with pytest.raises(NoRoute, match="it is gone"):
+        await context.relay.forward("gone", "bob", Text("hi"))
+
+    assert context.relay.binds == [Bound("r", "bob", store_forward=True)]
+    assert context.relay.forwards == [
+        Forwarded("r", "bob", Text("hi"), sequence=3),
+        Forwarded("gone", "bob", Text("hi")),
+    ]
+
+
+async def test_what_no_frame_holds_is_not_forwarded() -> None:
+    context = RecordingContext()
+
+    with pytest.raises(PayloadTooLarge):
+        await context.relay.forward("r", "bob", Text("hi"), Payload.binary(bytes(256 * 1024)))
+
+    assert context.relay.forwards == []
+
+
+async def test_a_plugin_that_is_no_service_is_told_what_it_lacks() -> None:
+    context = RecordingContext("my")
+
+    with pytest.raises(NotAService, match=r"my has no service door.*\[service\]"):
+        _ = context.service

@@ -16,13 +16,27 @@ from .mesh_node import MeshNode
 from .node_context import NodeContext
 from .peer import make_peer
 from .recording import Answer, RecordingContext
-from .records import Asked, Broadcast, Fault, LogLine, Repeated, Replied, Sent, Spawned
+from .records import (
+    Asked,
+    Bound,
+    Broadcast,
+    Fault,
+    Forwarded,
+    LogLine,
+    Repeated,
+    Replied,
+    Sent,
+    Spawned,
+)
+from .scripted_relay import ScriptedRelay
 
 __all__ = [
     "Answer",
     "Asked",
+    "Bound",
     "Broadcast",
     "Fault",
+    "Forwarded",
     "LogLine",
     "ManualClock",
     "Mesh",
@@ -35,6 +49,7 @@ __all__ = [
     "RegistrationError",
     "Repeated",
     "Replied",
+    "ScriptedRelay",
     "Sent",
     "Spawned",
     "check_plugin",

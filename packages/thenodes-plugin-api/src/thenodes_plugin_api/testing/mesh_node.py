@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..config import ConfigDefaults
+from ..delivery import DeliveryOutcome, DeliveryStatus
 from ..errors import NotConnected
 from ..events import Event
 from ..messages import Body, Extension, Message, Verified
@@ -27,6 +28,8 @@ from .sendable import check_size
 from .wall import CONTAINED, describe
 
 __all__ = ["MeshNode"]
+
+_SENT = DeliveryOutcome(DeliveryStatus.SENT)
 
 
 class MeshNode:
@@ -149,20 +152,31 @@ class MeshNode:
         self._questions.peer_gone(node_id)
         self._tell(event)
 
-    def receive(self, message: Message) -> None:
-        """Take a message of a peer."""
-        route(message, self.running, self._questions, self.dropped)
+    def receive(self, message: Message, had: Callable[[], object] | None = None) -> None:
+        """Take a message of a peer; `had` is called once its plugins had it."""
+        route(message, self.running, self._questions, self.dropped, had)
+
+    def reaches(self, node_id: str) -> bool:
+        """Whether something can be sent there."""
+        return node_id in self.links
 
     def _tell(self, event: PeerJoined | PeerLeft) -> None:
         for plugin in self.running:
             plugin.offer(event)
 
-    def _deliver(self, to: str, body: Body, payload: Payload | None) -> None:
+    def _deliver(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None,
+        had: Callable[[], object] | None = None,
+    ) -> DeliveryOutcome:
         if to not in self.links:
             raise NotConnected(f"no session with {to}")
         check_size(body, payload)
         message = Message(body, payload, sender=self.id, verified=Verified.SESSION)
-        self.links[to].receive(message)
+        self.links[to].receive(message, had)
+        return _SENT
 
     def _broadcast(
         self, body: Body, payload: Payload | None, passed_over: Collection[str] = ()
@@ -220,6 +234,7 @@ class _NodeWire:
     def __init__(self, node: MeshNode) -> None:
         self.all = node.all
         self.get = node.get
+        self.reaches = node.reaches
         self.send = node._deliver
         self.broadcast = node._broadcast
         self.ask = node._ask

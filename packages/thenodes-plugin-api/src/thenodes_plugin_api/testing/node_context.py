@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import tempfile
@@ -11,16 +12,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..context import Task
-from ..errors import KindNotAllowed, NotConnected, NullContextError, SendError
+from ..delivery import DeliveryOptions, DeliveryOutcome, DeliveryStatus
+from ..errors import KindNotAllowed, NotAService, NotConnected, NullContextError, SendError
 from ..events import Level, PluginEvent
 from ..messages import Body, Extension, Message
 from ..payload import Payload
 from ..peers import PeerInfo
 from ..realm import Realm
+from ..service import ServiceDoor
 from .addresses import KnownAddresses
-from .clock import ManualClock
+from .clock import ManualClock, timeout
 from .event_log import EventLog, PluginEvents
 from .records import Asked, Broadcast, Fault, LogLine, Repeated, Replied, Sent, Spawned
+from .scripted_relay import ScriptedRelay
 from .sendable import check_kind, check_size
 from .wall import describe, raise_if_ours
 
@@ -40,8 +44,18 @@ class Wire(Protocol):
         """The peer with that id, if connected."""
         ...
 
-    def send(self, to: str, body: Body, payload: Payload | None) -> None:
-        """Bring a message to a peer, or raise SendError."""
+    def reaches(self, node_id: str) -> bool:
+        """Whether something can be sent there."""
+        ...
+
+    def send(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None,
+        had: Callable[[], object] | None = None,
+    ) -> DeliveryOutcome:
+        """Bring a message to a node, or raise SendError; `had` is called once plugins had it."""
         ...
 
     def broadcast(
@@ -71,6 +85,7 @@ class NodeContext:
         clock: time.
         peer_store: known addresses.
         log: the node's events.
+        service: the door of a plugin that is a service; without one there is none.
 
     Attributes:
         sent: what `send` took.
@@ -81,7 +96,9 @@ class NodeContext:
         spawned: what `spawn` started.
         repeated: what `every` repeats.
         faults: what spawned and repeated work, or a hook that the kit called, raised.
-        refused: what was given to `send` or `broadcast` and belongs to the node.
+        refused: what was given to `send`, `broadcast` or `relay.forward` and belongs to
+            the node.
+        relay: what `relay` was asked, and where a test says what it answers.
         told: called after each fault.
     """
 
@@ -97,6 +114,7 @@ class NodeContext:
         clock: ManualClock | None = None,
         peer_store: KnownAddresses | None = None,
         log: EventLog | None = None,
+        service: ServiceDoor | None = None,
     ) -> None:
         self.plugin_id = plugin_id
         self.node_id = node_id
@@ -116,11 +134,13 @@ class NodeContext:
         self.repeated: list[Repeated] = []
         self.faults: list[Fault] = []
         self.refused: list[Body] = []
+        self.relay = ScriptedRelay(self._check_kind)
         self.told: Callable[[], None] = lambda: None
         self.logger: logging.LoggerAdapter[logging.Logger] = _RecordingLogger(
             logging.getLogger(f"thenodes.plugin.{plugin_id}"), node_id, self.log_lines
         )
         self._wire = wire
+        self._service = service
         self._data_dir = data_dir
         self._temporary: Path | None = None
         self._failing: dict[str, SendError] = {}
@@ -136,6 +156,16 @@ class NodeContext:
         self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._data_dir
 
+    @property
+    def service(self) -> ServiceDoor:
+        """The door that the test gave."""
+        if self._service is None:
+            raise NotAService(
+                f"plugin {self.plugin_id} has no service door: its manifest needs a section "
+                "[service], and a test RecordingContext(service=...)"
+            )
+        return self._service
+
     def fail(self, peer: str, error: SendError | None) -> None:
         """Let everything that goes to `peer` fail with `error`; None ends that.
 
@@ -147,13 +177,28 @@ class NodeContext:
             self._failing[peer] = error
 
     async def send(
-        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
-    ) -> None:
-        """Bring a message to a connected peer."""
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        """Bring a message to a node; with `confirm`, wait until its plugins had it."""
         self._check_kind(body)
-        self._send(to, body, payload)
-        self.sent.append(Sent(to, body, payload))
+        self._check_way(to)
+        had = asyncio.Event() if options is not None and options.confirm else None
+        outcome = self._wire.send(to, body, payload, had.set if had is not None else None)
+        self.sent.append(Sent(to, body, payload, options))
         await self._take_turn()
+        if had is None or outcome.relay is not None:
+            return outcome
+        with contextlib.suppress(TimeoutError):
+            async with timeout(self.clock, timeout_seconds):
+                await had.wait()
+            return DeliveryOutcome(DeliveryStatus.DELIVERED)
+        return outcome
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Bring a message to every connected peer; those of `fail` are passed over."""
@@ -172,9 +217,9 @@ class NodeContext:
         *,
         timeout_seconds: float = 10.0,
     ) -> Message:
-        """Ask a connected peer and wait for its answer."""
+        """Ask a node and wait for its answer."""
         self._check_way(peer)
-        if self._wire.get(peer) is None:
+        if not self._wire.reaches(peer):
             raise NotConnected(f"no session with {peer}")
         check_size(Extension(kind, "0" * 24), payload)
         self.requests.append(Asked(peer, kind, payload, timeout_seconds))
@@ -187,7 +232,9 @@ class NodeContext:
         body = message.body
         if not isinstance(body, Extension) or body.request_id is None:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
-        self._send(message.sender, Extension(body.kind, reply_to=body.request_id), payload)
+        self._check_way(message.sender)
+        answer = Extension(body.kind, reply_to=body.request_id)
+        self._wire.send(message.sender, answer, payload)
         self.replies.append(Replied(message, payload))
         await self._take_turn()
 
@@ -273,10 +320,6 @@ class NodeContext:
         except BaseException as error:
             raise_if_ours(error)
             self.report_fault("background work", error)
-
-    def _send(self, to: str, body: Body, payload: Payload | None) -> None:
-        self._check_way(to)
-        self._wire.send(to, body, payload)
 
     async def _take_turn(self) -> None:
         """Let others have the event loop now and then, as a node does."""

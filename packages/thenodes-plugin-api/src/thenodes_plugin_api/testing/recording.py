@@ -7,17 +7,22 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from ..delivery import DeliveryOutcome, DeliveryStatus
 from ..errors import NotConnected, PeerGone, RequestError, RequestTimeout, SendError
 from ..messages import Body, Extension, Message, Verified
 from ..payload import Payload
 from ..peers import PeerInfo
 from ..realm import Realm
+from ..service import ServiceDoor
 from .clock import ManualClock
 from .node_context import NodeContext
 from .peer import make_peer
 from .sendable import check_size
 
 __all__ = ["Answer", "RecordingContext"]
+
+_SENT = DeliveryOutcome(DeliveryStatus.SENT)
+_STORED = DeliveryOutcome(DeliveryStatus.STORED, relay="relay")
 
 Answer: TypeAlias = (
     Payload
@@ -50,6 +55,7 @@ class RecordingContext(NodeContext):
         realm: its realm.
         data_dir: its directory; a temporary one where there is none.
         clock: time; one of its own where there is none.
+        service: what `ctx.service` is; without it, as for a plugin that is no service.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class RecordingContext(NodeContext):
         realm: Realm | None = None,
         data_dir: Path | None = None,
         clock: ManualClock | None = None,
+        service: ServiceDoor | None = None,
     ) -> None:
         self._said = _Said()
         super().__init__(
@@ -71,6 +78,7 @@ class RecordingContext(NodeContext):
             realm=realm,
             data_dir=data_dir,
             clock=clock,
+            service=service,
         )
 
     def connect(self, peer: str | PeerInfo, *, capabilities: Sequence[str] = ()) -> PeerInfo:
@@ -84,8 +92,13 @@ class RecordingContext(NodeContext):
         return peer
 
     def disconnect(self, node_id: str) -> None:
-        """Let a peer be gone."""
+        """Let a peer be gone, and no longer be reached through a relay."""
         self._said.peers.pop(node_id, None)
+        self._said.reached.pop(node_id, None)
+
+    def reach(self, node_id: str, outcome: DeliveryOutcome = _STORED) -> None:
+        """Let a node be reached that is not connected: through a relay, with this outcome."""
+        self._said.reached[node_id] = outcome
 
     def answer(self, kind: str, answer: Answer, *, peer: str | None = None) -> None:
         """Say what a question of this kind gets from now on.
@@ -119,6 +132,7 @@ class _Said:
 
     def __init__(self) -> None:
         self.peers: dict[str, PeerInfo] = {}
+        self.reached: dict[str, DeliveryOutcome] = {}
         self.answers: dict[tuple[str, str | None], Answer] = {}
         self.asked = 0
 
@@ -128,10 +142,24 @@ class _Said:
     def get(self, node_id: str) -> PeerInfo | None:
         return self.peers.get(node_id)
 
-    def send(self, to: str, body: Body, payload: Payload | None) -> None:
-        if to not in self.peers:
+    def reaches(self, node_id: str) -> bool:
+        return node_id in self.peers or node_id in self.reached
+
+    def send(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None,
+        had: Callable[[], object] | None = None,
+    ) -> DeliveryOutcome:
+        if not self.reaches(to):
             raise NotConnected(f"no session with {to}")
         check_size(body, payload)
+        if to not in self.peers:
+            return self.reached[to]
+        if had is not None:
+            had()
+        return _SENT
 
     def broadcast(
         self, body: Body, payload: Payload | None, passed_over: Collection[str] = ()
@@ -153,8 +181,9 @@ class _Said:
         if callable(answer):
             made = answer(payload)
             answer = await made if inspect.isawaitable(made) else made
-        if peer not in self.peers:
+        if not self.reaches(peer):
             raise PeerGone(f"{peer} left before it answered")
         self.asked += 1
         body = Extension(kind, reply_to=f"question-{self.asked}")
-        return Message(body, answer, sender=peer, verified=Verified.SESSION)
+        verified = Verified.SESSION if peer in self.peers else Verified.SEAL
+        return Message(body, answer, sender=peer, verified=verified)

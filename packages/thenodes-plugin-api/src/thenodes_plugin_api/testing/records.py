@@ -8,18 +8,52 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from ..context import Task
+from ..delivery import DeliveryOptions, QoS
 from ..messages import Body, Message
 from ..payload import Payload
 
-__all__ = ["Asked", "Broadcast", "Fault", "LogLine", "Repeated", "Replied", "Sent", "Spawned"]
+__all__ = [
+    "Asked",
+    "Bound",
+    "Broadcast",
+    "Fault",
+    "Forwarded",
+    "LogLine",
+    "Repeated",
+    "Replied",
+    "Sent",
+    "Spawned",
+]
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A message that `send` took."""
+    """A message that `send` took, and what was asked of its delivery."""
 
     to: str
     body: Body
     payload: Payload | None = None
+    options: DeliveryOptions | None = None
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A route that `relay.bind` asked for."""
+
+    relay: str
+    target: str
+    store_forward: bool = False
+    qos: QoS = QoS.HIGH_THROUGHPUT
+    ttl_seconds: float | None = None
+
+
+class Forwarded(msgspec.Struct, frozen=True):
+    """A message that `relay.forward` was given."""
+
+    relay: str
+    to: str
+    body: Body
+    payload: Payload | None = None
+    sequence: int | None = None
+    options: DeliveryOptions | None = None
 
 
 class Broadcast(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import PeerGone, RequestTimeout, TooManyRequests
 from ..messages import DataRequest, DataResponse, Extension, Message, RelayNotify, Text
@@ -42,8 +42,13 @@ def route(
     plugins: Sequence[RunningPlugin],
     questions: Questions,
     dropped: Counter[str],
+    had: Callable[[], object] | None = None,
 ) -> None:
-    """Give a message to whom it is for, or count why nobody gets it."""
+    """Give a message to whom it is for, or count why nobody gets it.
+
+    `had` is called once nobody has it any more before them.
+    """
+    takers: Sequence[RunningPlugin] = ()
     body = message.body
     if isinstance(body, Extension) and body.reply_to is not None:
         if not questions.answer(message):
@@ -53,12 +58,33 @@ def route(
         if found is None:
             dropped["unclaimed_kind"] += 1
         else:
-            found.offer(message)
+            takers = (found,)
     elif type(body) in _FOR_ALL:
-        for plugin in plugins:
-            plugin.offer(message)
+        takers = plugins
     else:
         dropped["not_handled"] += 1
+    _offer(message, takers, had)
+
+
+def _offer(
+    message: Message, takers: Sequence[RunningPlugin], had: Callable[[], object] | None
+) -> None:
+    if had is None:
+        for plugin in takers:
+            plugin.offer(message)
+        return
+    waiting = len(takers)
+
+    def one_had_it() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if waiting == 0:
+            had()
+
+    if not takers:
+        had()
+    for plugin in takers:
+        plugin.offer(message, one_had_it)
 
 
 class Questions:

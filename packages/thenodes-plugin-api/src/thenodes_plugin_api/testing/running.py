@@ -34,6 +34,10 @@ _SYSTEM_SECONDS = 2.0
 Item = Message | PeerJoined | PeerLeft
 
 
+def _nothing() -> None:
+    pass
+
+
 class State(enum.StrEnum):
     """Where a plugin stands."""
 
@@ -62,7 +66,7 @@ class RunningPlugin:
         self.context = context
         self.state = State.LOADED
         self._dropped = dropped
-        self._inbox: deque[Item] = deque()
+        self._inbox: deque[tuple[Item, Callable[[], object]]] = deque()
         self._inbox_bytes = 0
         self._wake = asyncio.Event()
         self._one_hook_at_a_time = asyncio.Lock()
@@ -77,15 +81,20 @@ class RunningPlugin:
         """True where nothing waits for a hook."""
         return not self._inbox or self.state is not State.RUNNING
 
-    def offer(self, item: Item) -> None:
-        """Put an item into the inbox, or drop it where it has no room."""
+    def offer(self, item: Item, done: Callable[[], object] = _nothing) -> None:
+        """Put an item into the inbox, or drop it where it has no room.
+
+        `done` is called when the hook has returned or raised, or the item was dropped.
+        """
         size = _size(item)
         if self.state not in (State.LOADED, State.RUNNING):
             self._dropped["plugin_not_running"] += 1
+            done()
         elif len(self._inbox) >= _INBOX_ITEMS or self._inbox_bytes + size > _INBOX_BYTES:
             self._dropped["plugin_inbox_full"] += 1
+            done()
         else:
-            self._inbox.append(item)
+            self._inbox.append((item, done))
             self._inbox_bytes += size
             self._wake.set()
 
@@ -161,13 +170,14 @@ class RunningPlugin:
         self.state = State.RUNNING if started else State.FAILED
         self._started.set()
         if not started:
-            self._dropped["plugin_not_running"] += len(self._inbox)
-            self._inbox.clear()
+            self._drop_inbox()
             context.shut()
             return
         while self._inbox or not self._stop_requested:
             if self._inbox:
-                await self._give(self._inbox.popleft())
+                item, done = self._inbox.popleft()
+                await self._give(item)
+                done()
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -215,12 +225,17 @@ class RunningPlugin:
         if few or self.state is not State.RUNNING:
             return
         self.state = State.QUARANTINED
-        self._dropped["plugin_not_running"] += len(self._inbox)
-        self._inbox.clear()
+        self._drop_inbox()
         self._report("quarantined", f"{_FAULTS} faults within {_FAULT_SECONDS:g} s")
         self.context.shut()
         if self._task is not None:
             self._task.cancel()
+
+    def _drop_inbox(self) -> None:
+        self._dropped["plugin_not_running"] += len(self._inbox)
+        for _, done in self._inbox:
+            done()
+        self._inbox.clear()
 
     def _report(self, action: str, detail: str, *, level: Level = Level.WARNING) -> None:
         self.context.event_log.emit(

@@ -11,9 +11,10 @@ from .delivery import DELIVERY
 from .life import LIFE
 from .mesh_rig import MeshRig
 from .questions import QUESTIONS
+from .relaying import RELAYING
 from .rig import Behaviour, Probe, Rig, Spec
 
 __all__ = ["BEHAVIOURS", "Behaviour", "MeshRig", "Probe", "Rig", "Spec"]
 
-BEHAVIOURS: tuple[Behaviour, ...] = DELIVERY + QUESTIONS + CONTAINMENT + LIFE
+BEHAVIOURS: tuple[Behaviour, ...] = DELIVERY + RELAYING + QUESTIONS + CONTAINMENT + LIFE
 """All of them, in the order in which they are best read."""

@@ -14,7 +14,7 @@ from msgspec import structs
 
 __all__ = ["PLUGIN_IMPLEMENTED", "Api", "Class", "Member", "Name", "Role", "describe"]
 
-PLUGIN_IMPLEMENTED = frozenset({"EventSink", "Plugin"})
+PLUGIN_IMPLEMENTED = frozenset({"Carrier", "EventSink", "Plugin", "Route"})
 """What plugins write and hosts call: here a new required member breaks plugins."""
 
 # They say which ABI this is; what they are is compared apart from the rest.
