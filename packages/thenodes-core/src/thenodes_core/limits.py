@@ -34,6 +34,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         coalesce_bytes: how much the writer puts into one WebSocket message.
         outbox_frames: frames waiting for one peer.
         outbox_bytes: bytes waiting for one peer.
+        window_bytes: bytes waiting for one peer beyond which nothing is queued that a
+            service such as a relay brings.
         heartbeat_seconds: silence after which a peer is asked for a sign of life;
             after three times as long its session is cut.
         progress_seconds: a peer that takes nothing of what is queued for it for
@@ -54,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     coalesce_bytes: Count = 64 * 1024
     outbox_frames: Count = 4096
     outbox_bytes: Count = 4 * 1024 * 1024
+    window_bytes: Count = 256 * 1024
     heartbeat_seconds: Seconds = 10.0
     progress_seconds: Seconds = 5.0
     close_seconds: Seconds = 1.0

@@ -12,8 +12,10 @@ from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
+    FrameHandler,
     Level,
     Message,
+    MessageHandler,
     NetworkEvent,
     NotConnected,
     Payload,
@@ -21,6 +23,7 @@ from thenodes_plugin_api import (
     PeerJoined,
     PeerLeft,
     Reason,
+    ServiceSession,
 )
 
 from ..address import Address
@@ -36,6 +39,7 @@ from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from ..session.session import Session
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
+from .service_sessions import ServiceSessions, Undo
 
 __all__ = ["Gate", "Inbound", "PeerManager", "Served"]
 
@@ -156,6 +160,7 @@ class PeerManager:
         self._opening: dict[Session, None] = {}
         self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
         self._told_of_joining: list[Callable[[PeerInfo], None]] = []
+        self._services = ServiceSessions(counters)
         self._reports, self._usual_reports = (
             Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic()) for _ in range(2)
         )
@@ -169,6 +174,39 @@ class PeerManager:
     def on_joined(self, told: Callable[[PeerInfo], None]) -> None:
         """Call `told` for each peer that is admitted from now on."""
         self._told_of_joining.append(told)
+
+    def serve_frames(self, handler: FrameHandler) -> Undo:
+        """Give the RELAY_FWD frames of every session to `handler`, not to plugins, from now on.
+
+        Raises:
+            ValueError: another has them.
+        """
+        return self._services.serve_frames(handler)
+
+    def serve_kind(self, kind: type[Body], handler: MessageHandler) -> Undo:
+        """Give messages of a kind to `handler`, not to plugins, from now on.
+
+        Raises:
+            ValueError: another has them, or the kind is the node's own.
+        """
+        return self._services.serve_kind(kind, handler)
+
+    def on_session(
+        self,
+        joined: Callable[[ServiceSession], None],
+        left: Callable[[ServiceSession, Reason], None],
+    ) -> Undo:
+        """Tell a service of sessions; of those that there are already, at once.
+
+        Where a session is replaced, `joined` is told of the newer one first. Nothing of a
+        session comes after `left`.
+        """
+        return self._services.on_session(joined, left)
+
+    def service_session(self, node_id: str) -> ServiceSession | None:
+        """The session with a peer, as services see it."""
+        session = self._sessions.get(node_id)
+        return None if session is None else self._services.get(session)
 
     async def watch(self) -> None:
         """Look after every session, for ever: ask silent peers, cut dead and stuck ones."""
@@ -300,7 +338,9 @@ class PeerManager:
                 return Served(ending, session.claimed_id)
             self._opening.pop(session, None)
             established(session.info)
-            return Served(await self._carry(session), session.node_id, session.info)
+            is_configured = dialled is not None
+            ending = await self._carry(session, is_configured=is_configured)
+            return Served(ending, session.node_id, session.info)
         finally:
             self._opening.pop(session, None)
             self._serving.discard(session)
@@ -339,7 +379,15 @@ class PeerManager:
             screen=screen,
             expected_id=expected_id,
         )
-        return Session(link, role, handshake, codec, limits=self._limits, clock=self._clock)
+        return Session(
+            link,
+            role,
+            handshake,
+            codec,
+            limits=self._limits,
+            clock=self._clock,
+            takers=self._services.takers,
+        )
 
     def _make_room(self) -> None:
         """End the oldest handshake where too many are going on: a slow one, most likely."""
@@ -411,7 +459,7 @@ class PeerManager:
             return Ending.here(CloseCode.REPLACED, "another session with this node stays")
         return session.admit()
 
-    async def _carry(self, session: Session) -> Ending:
+    async def _carry(self, session: Session, *, is_configured: bool) -> Ending:
         node_id = session.node_id
         older = self._sessions.get(node_id)
         restarted = older is not None and older.hello.instance != session.hello.instance
@@ -421,12 +469,16 @@ class PeerManager:
             self._left(older, Reason.REPLACED)
         self._sessions[node_id] = session
         session.confirm()
+        self._services.joined(
+            session, self.local.node_id, is_configured=is_configured, instead_of=older
+        )
         if older is None or restarted:
             self._joined(session)
         ending = _DEFECT
         try:
             ending = await session.run(self)
         finally:
+            self._services.left(session, ending.reason)
             if self._sessions.get(node_id) is session:
                 del self._sessions[node_id]
                 self._left(session, ending.reason, ending)

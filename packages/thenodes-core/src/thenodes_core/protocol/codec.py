@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
-from thenodes_plugin_api import KINDS, Body, Message, PayloadTooLarge, PeerList, Verified
+from thenodes_plugin_api import KINDS, Body, Frame, Message, PayloadTooLarge, PeerList, Verified
 
-__all__ = ["BY_TOKEN", "Codec", "UnknownKind", "check_counts"]
+__all__ = ["BY_TOKEN", "Codec", "Part", "UnknownKind", "check_counts"]
 
 BY_TOKEN: dict[str, type[Body]] = {kind.token: kind for kind in KINDS}
 
@@ -18,6 +18,10 @@ class UnknownKind(msgspec.Struct, frozen=True):
 
     kind: str
     body: None = None
+
+
+Part: TypeAlias = list[Frame] | list[Message | UnknownKind]
+"""RELAY_FWD frames that follow each other, or messages of other kinds that do."""
 
 
 class Codec(Protocol):
@@ -61,6 +65,12 @@ class Codec(Protocol):
         Raises:
             ProtocolError: anything that is not allowed.
         """
+        ...
+
+    def read(
+        self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
+    ) -> list[Part]:
+        """As `decode`, with RELAY_FWD left as frames for a relay or an endpoint to open."""
         ...
 
 

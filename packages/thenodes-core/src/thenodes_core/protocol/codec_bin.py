@@ -7,7 +7,7 @@ direct session's frames leave `to` and `from` null: the session says who.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -33,8 +33,19 @@ from thenodes_plugin_api import (
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from .codec import UnknownKind, check_counts
-from .frame import FORM_MASK, HEAD_BYTES, REDELIVERED, check_header, make_head, pack, split
+from .codec import Part, UnknownKind, check_counts
+from .forward import FORWARD, read_run
+from .frame import (
+    FORM_MASK,
+    HEAD_BYTES,
+    REDELIVERED,
+    Frame,
+    check_header,
+    make_head,
+    pack,
+    split,
+    split_until,
+)
 
 __all__ = ["BinaryCodec"]
 
@@ -166,10 +177,36 @@ class BinaryCodec:
         Raises:
             ProtocolError: anything that is not allowed.
         """
+        return self._messages(split(data, self._limits), sender, verified)
+
+    def read(
+        self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
+    ) -> list[Part]:
+        """As `decode`, with runs of RELAY_FWD frames in their places, of which only the header
+        is decoded.
+
+        Raises:
+            ProtocolError: anything that is not allowed.
+        """
+        limits = self._limits
+        parts: list[Part] = []
+        at, end = 0, len(data)
+        while at < end or not parts:
+            forwarded, at = read_run(data, at, limits)
+            if forwarded:
+                parts.append(forwarded)
+            if at < end or not parts:
+                frames, at = split_until(data, at, FORWARD, limits)
+                parts.append(self._messages(frames, sender, verified))
+        return parts
+
+    def _messages(
+        self, frames: Sequence[Frame], sender: str, verified: Verified
+    ) -> list[Message | UnknownKind]:
         messages: list[Message | UnknownKind] = []
         append = messages.append
         decoded = self._decoded
-        for head, body_bytes in split(data, self._limits):
+        for head, body_bytes in frames:
             known = decoded.get(head)
             if known is None:
                 known = self._decode_head(head)

@@ -36,7 +36,8 @@ from thenodes_plugin_api import (
 
 from ..errors import ProtocolError
 from ..limits import Limits
-from .codec import BY_TOKEN, UnknownKind, check_counts
+from .codec import BY_TOKEN, Part, UnknownKind, check_counts
+from .forward import frame_of
 from .frame import header_limit
 from .realm import realm_code
 
@@ -214,6 +215,20 @@ class JsonCodec:
                 verified=verified,
             )
         ]
+
+    def read(
+        self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
+    ) -> list[Part]:
+        """As `decode`; a RELAY_FWD becomes a binary frame.
+
+        Raises:
+            ProtocolError: anything that is not allowed.
+        """
+        messages = self.decode(data, sender=sender, verified=verified)
+        (message,) = messages
+        if isinstance(message, Message) and isinstance(message.body, RelayForward):
+            return [[frame_of(message, self._limits)]]
+        return [messages]
 
 
 def _value_bytes(payload: _JsonPayload | None) -> int:

@@ -23,7 +23,9 @@ __all__ = [
     "header_limit",
     "make_head",
     "pack",
+    "reject_length",
     "split",
+    "split_until",
 ]
 
 FORM_MASK = 0b0000_0111
@@ -38,6 +40,9 @@ PREFIX_BYTES = _PREFIX.size
 
 # TEXT, DELIVERY_ACK, DATA_REQUEST, DATA_RESPONSE, EXTENSION: what RELAY_FWD may enclose.
 _RELAYABLE = frozenset({2, 11, 12, 13, 16})
+
+# Codes are of one byte.
+_NO_KIND = 256
 
 Frame: TypeAlias = tuple[bytes, bytes]
 """`(head, body)`: the head is kind, flags, header length and header; the body the payload.
@@ -66,19 +71,30 @@ def split(data: bytes, limits: Limits) -> list[Frame]:
     Raises:
         ProtocolError: a length is wrong or beyond `limits`, or nothing is there.
     """
+    return split_until(data, 0, _NO_KIND, limits)[0]
+
+
+def split_until(data: bytes, at: int, kind_apart: int, limits: Limits) -> tuple[list[Frame], int]:
+    """Return the frames from `at` on, and where the first of the kind `kind_apart` begins.
+
+    Raises:
+        ProtocolError: as `split`.
+    """
     frames: list[Frame] = []
     append = frames.append
     unpack = _PREFIX.unpack_from
-    at, end = 0, len(data)
+    end = len(data)
     frame_max, header_max = limits.frame_bytes, limits.header_bytes
     while at < end:
         if end - at < PREFIX_BYTES:
             raise ProtocolError(f"truncated frame: {end - at} bytes, expected {PREFIX_BYTES}")
         length, kind, _, header_length = unpack(data, at)
+        if kind == kind_apart:
+            break
         body_at = at + PREFIX_BYTES + header_length
         next_at = at + 4 + length
         if next_at > end or body_at > next_at:
-            _reject_length(length, header_length, end - at - 4)
+            reject_length(length, header_length, end - at - 4)
         if next_at - at > frame_max:
             raise ProtocolError(f"frame of {next_at - at} bytes, at most {frame_max} are allowed")
         if header_length > header_max:
@@ -87,7 +103,7 @@ def split(data: bytes, limits: Limits) -> list[Frame]:
         at = next_at
     if not frames:
         raise ProtocolError("empty message: at least one frame is expected")
-    return frames
+    return frames, at
 
 
 def header_limit(kind: int, limits: Limits) -> int:
@@ -102,7 +118,8 @@ def check_header(kind: int, header_length: int, limits: Limits) -> None:
         raise ProtocolError(f"header of {header_length} bytes in kind {kind}, at most {most}")
 
 
-def _reject_length(length: int, header_length: int, available: int) -> None:
+def reject_length(length: int, header_length: int, available: int) -> None:
+    """Raise ProtocolError for a length that cannot be."""
     if length > available:
         raise ProtocolError(f"truncated frame: {length} bytes announced, {available} there")
     raise ProtocolError(f"header of {header_length} bytes in a frame of {length}")

@@ -31,15 +31,40 @@ class Liveness:
         limits: the intervals.
         now: seconds of a clock that does not go back.
         received: bytes that came until now.
+        interval_seconds: another interval than the limits'.
+
+    Attributes:
+        interval_seconds: silence after which the peer is asked.
     """
 
-    __slots__ = ("_asked_at", "_heard", "_heard_at", "_limits", "_moved_at", "_written")
+    __slots__ = (
+        "_asked_at",
+        "_heard",
+        "_heard_at",
+        "_limits",
+        "_moved_at",
+        "_written",
+        "interval_seconds",
+    )
 
-    def __init__(self, limits: Limits, now: float, *, received: int = 0) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        now: float,
+        *,
+        received: int = 0,
+        interval_seconds: float | None = None,
+    ) -> None:
         self._limits = limits
+        self.interval_seconds = interval_seconds or limits.heartbeat_seconds
         self._heard = received
         self._heard_at = self._asked_at = self._moved_at = now
         self._written: tuple[int, int] = (0, 0)
+
+    @property
+    def patience_seconds(self) -> float:
+        """Silence after which the peer is cut."""
+        return self.interval_seconds * _SILENT_INTERVALS
 
     def look(
         self, now: float, *, received: int, written: tuple[int, int], waiting: bool
@@ -57,11 +82,11 @@ class Liveness:
             self._heard, self._heard_at = received, now
         if written != self._written or not waiting:
             self._written, self._moved_at = written, now
-        interval = self._limits.heartbeat_seconds
+        interval = self.interval_seconds
         if now - self._moved_at >= self._limits.progress_seconds:
             return Verdict.STUCK
         silent = now - self._heard_at
-        if silent >= interval * _SILENT_INTERVALS:
+        if silent >= self.patience_seconds:
             return Verdict.SILENT
         if silent >= interval and now - self._asked_at >= interval:
             self._asked_at = now

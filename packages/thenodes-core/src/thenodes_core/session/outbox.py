@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import enum
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..limits import Limits
 
@@ -30,6 +30,9 @@ class Outbox:
     share in the data lane's bound and a small one of its own: a peer that
     provokes more control frames than it reads gets no more of them.
 
+    What a service brings, in `offer_all`, has a window of its own in the data lane, with
+    half as much room by frames: what it does not take, the service keeps.
+
     A frame that nothing precedes is handed over at once: it need not wait for the
     writer's turn. What follows in the same turn of the event loop is queued, so
     that a burst is coalesced all the same.
@@ -48,11 +51,14 @@ class Outbox:
         self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
         self._frames_max = limits.outbox_frames
         self._bytes_max = limits.outbox_bytes
+        self._window_bytes = limits.window_bytes
+        self._window_frames = max(1, limits.outbox_frames // 2)
         self._batch_bytes = limits.coalesce_bytes if coalesces else 0
         self._bytes = [0 for _ in Lane]
         self._closed = False
         self._writer: asyncio.Future[None] | None = None
         self._senders: deque[asyncio.Future[None]] = deque()
+        self._told_of_room: list[Callable[[], None]] = []
 
     def __len__(self) -> int:
         return sum(map(len, self._lanes))
@@ -69,9 +75,7 @@ class Outbox:
 
     def offer(self, frame: bytes, lane: Lane = Lane.DATA) -> bool:
         """Queue a frame if there is room; never waits."""
-        if self._is_idle() and self._send_now(frame):
-            self._sent_this_turn = True
-            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._is_idle() and self._sent_at_once(frame):
             return True
         queue = self._lanes[lane]
         if lane is Lane.CONTROL:
@@ -86,6 +90,63 @@ class Outbox:
         if self._writer is not None:
             self._wake_writer()
         return True
+
+    def offer_all(self, frames: Sequence[bytes]) -> int:
+        """Queue a service's frames, in order, while its window has room; never waits.
+
+        Returns:
+            How many were taken: the first ones. The last may be longer than the room left.
+        """
+        if self._closed or not frames:
+            return 0
+        count, size = len(frames), sum(map(len, frames))
+        if self._is_idle() and (count == 1 or size <= self._batch_bytes):
+            message = frames[0] if count == 1 else b"".join(frames)
+            if self._sent_at_once(message):
+                return count
+        lane = self._lanes[Lane.DATA]
+        waiting = self._bytes[Lane.DATA]
+        if waiting + size > self._window_bytes or len(lane) + count > self._window_frames:
+            frames = self._fitting(frames)
+            count, size = len(frames), sum(map(len, frames))
+        lane.extend(frames)
+        self._bytes[Lane.DATA] += size
+        if self._writer is not None:
+            self._wake_writer()
+        return count
+
+    def _fitting(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """The first frames that begin within the window."""
+        room = self._window_bytes - self._bytes[Lane.DATA]
+        most = max(0, self._window_frames - len(self._lanes[Lane.DATA]))
+        for number, frame in enumerate(frames[:most]):
+            if room <= 0:
+                return frames[:number]
+            room -= len(frame)
+        return frames[:most]
+
+    def on_room(self, action: Callable[[], None]) -> None:
+        """Call `action` once, soon, as soon as half a service's window is free.
+
+        Not after the outbox is closed.
+        """
+        self._told_of_room.append(action)
+        self._tell_of_room()
+
+    def _tell_of_room(self) -> None:
+        lane = Lane.DATA
+        if (
+            2 * self._bytes[lane] <= self._window_bytes
+            and 2 * len(self._lanes[lane]) <= self._window_frames
+        ):
+            actions, self._told_of_room = self._told_of_room, []
+            call_soon = asyncio.get_running_loop().call_soon
+            for action in actions:
+                call_soon(self._unless_closed, action)
+
+    def _unless_closed(self, action: Callable[[], None]) -> None:
+        if not self._closed:
+            action()
 
     async def wait_for_room(self) -> None:
         """Return when there may be room again, or when the outbox is closed."""
@@ -114,6 +175,8 @@ class Outbox:
                 self._writer = None
         batch = self._batch()
         self._wake_senders()
+        if self._told_of_room:
+            self._tell_of_room()
         return batch
 
     def _is_idle(self) -> bool:
@@ -121,12 +184,20 @@ class Outbox:
         writer = self._writer
         return not (writer is None or writer.done() or self._sent_this_turn or self._closed)
 
+    def _sent_at_once(self, message: bytes) -> bool:
+        if not self._send_now(message):
+            return False
+        self._sent_this_turn = True
+        asyncio.get_running_loop().call_soon(self._next_turn)
+        return True
+
     def _next_turn(self) -> None:
         self._sent_this_turn = False
 
     def close(self) -> None:
         """Take nothing more; what is queued can still be taken."""
         self._closed = True
+        self._told_of_room.clear()
         self._wake_writer()
         self._wake_senders()
 

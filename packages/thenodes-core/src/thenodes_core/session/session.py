@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import NoneType
 from typing import Protocol, cast
 
 from thenodes_plugin_api import (
-    Auth,
     Body,
     Direction,
     Disconnect,
+    Frame,
     Heartbeat,
     Hello,
     Message,
@@ -28,20 +27,18 @@ from ..errors import LinkClosed, ProtocolError
 from ..limits import Limits
 from ..node_id import fingerprint
 from ..protocol.close import CloseCode, Ending
-from ..protocol.codec import Codec, UnknownKind
+from ..protocol.codec import Codec, Part, UnknownKind
 from ..protocol.handshake import Handshake, Refused, Role
 from ..rate import TokenBucket
 from ..transport.base import Link
 from .liveness import Liveness, Verdict
 from .outbox import Lane, Outbox
+from .takers import CONTROL, Takers
 
 __all__ = ["Receiver", "Session"]
 
 # A heartbeat needs no answer where something was sent as lately as this.
 _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
-
-# Kinds that concern the session or are answered by the node, and unknown ones.
-_CONTROL = frozenset({Hello, Auth, Heartbeat, Disconnect, PeerRequest, PeerList, NoneType})
 
 _CONTROL_BURST = 10
 _RATE_LIMITED_RETRY_SECONDS = 30.0
@@ -89,6 +86,7 @@ class Session:
         codec: the encoding of the link's subprotocol.
         limits: the bounds.
         clock: times the deadlines.
+        takers: services that take what plugins do not get.
     """
 
     def __init__(
@@ -100,6 +98,7 @@ class Session:
         *,
         limits: Limits,
         clock: Clock,
+        takers: Takers | None = None,
     ) -> None:
         self.role = role
         self.codec = codec
@@ -108,9 +107,10 @@ class Session:
         self._handshake = handshake
         self._limits = limits
         self._clock = clock
+        self._takers = takers or Takers()
         self._ending: Ending | None = None
         self._told: Disconnect | None = None
-        self._early: Sequence[Message | UnknownKind] = ()
+        self._early: list[Part] = []
         self._last_sent = 0.0
         self._sent_messages = 0
         self._sending = False
@@ -119,6 +119,7 @@ class Session:
         self._unknown_seen = False
         self._plugins_due = False
         self._unfit: Exception | None = None
+        self._interval_seconds = limits.heartbeat_seconds
         self._liveness: Liveness | None = None
         self._control_rate: TokenBucket | None = None
         self._info: PeerInfo | None = None
@@ -203,7 +204,7 @@ class Session:
             messages = self.codec.decode(data)
             for number, message in enumerate(messages):
                 if handshake.is_established:
-                    self._early = self._decode(data)[number:]
+                    self._early = _without_first(self._parts(data), number)
                     break
                 if isinstance(message, UnknownKind):
                     continue
@@ -231,8 +232,8 @@ class Session:
             async with timeout(self._clock, self._limits.admission_seconds):
                 while not self._early:
                     data = await self._link.receive()
-                    early = self._decode(data)
-                    if not self._note_disconnect(early):
+                    early = self._parts(data)
+                    if not any([self._note_disconnect(part) for part in early]):
                         self._early = early
         except TimeoutError:
             return
@@ -241,7 +242,12 @@ class Session:
         """Carry messages until the session ends; returns how it did."""
         now = self._clock.monotonic()
         rate = self._limits.control_per_second
-        self._liveness = Liveness(self._limits, now, received=self._link.received_bytes)
+        self._liveness = Liveness(
+            self._limits,
+            now,
+            received=self._link.received_bytes,
+            interval_seconds=self._interval_seconds,
+        )
         self._control_rate = TokenBucket(rate, rate * _CONTROL_BURST, now)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -298,6 +304,12 @@ class Session:
         """End the session now, without a word."""
         self._link.abort()
 
+    def watch_closely(self, interval_seconds: float) -> None:
+        """Ask for a sign of life after so much silence, if that is sooner than usual."""
+        self._interval_seconds = min(self._interval_seconds, interval_seconds)
+        if self._liveness is not None:
+            self._liveness.interval_seconds = self._interval_seconds
+
     def look(self) -> None:
         """See whether the peer is alive; to be called about every second while it runs.
 
@@ -320,7 +332,7 @@ class Session:
                 self._asked = True
                 self.control(Heartbeat())
             case Verdict.SILENT:
-                self._cut(f"no sign of life for {limits.heartbeat_seconds * 3:g} s")
+                self._cut(f"no sign of life for {liveness.patience_seconds:g} s")
             case Verdict.STUCK:
                 waits = f"{len(self.outbox)} messages and {unsent} bytes wait"
                 self._cut(f"took nothing for {limits.progress_seconds:g} s: {waits}")
@@ -332,14 +344,14 @@ class Session:
 
     async def _read(self, receiver: Receiver) -> Ending:
         try:
-            self._take(self._early, receiver)
-            self._early = ()
+            early, self._early = self._early, []
+            self._take_parts(early, receiver)
             while True:
                 data = await self._link.receive(lambda data: self._take_now(data, receiver))
                 if self._unfit is not None:
                     raise self._unfit
                 self._plugins_due = False
-                if self._take(self._decode(data), receiver):
+                if self._take_data(data, receiver):
                     await asyncio.sleep(0)
         except LinkClosed as error:
             return self._ending or self._ending_of(error)
@@ -360,7 +372,7 @@ class Session:
         if self._plugins_due or self._unfit is not None:
             return False
         try:
-            self._plugins_due = self._take(self._decode(data), receiver)
+            self._plugins_due = self._take_data(data, receiver)
         except Exception as error:
             self._unfit = error
             return False
@@ -375,17 +387,54 @@ class Session:
         sender = self._handshake.peer.node_id
         return self.codec.decode(data, sender=sender, verified=self.verified)
 
-    def _note_disconnect(self, messages: Sequence[Message | UnknownKind]) -> bool:
+    def _parts(self, data: bytes) -> list[Part]:
+        if self._takers.frames is None:
+            return [self._decode(data)]
+        return self.codec.read(data, sender=self._handshake.peer.node_id, verified=self.verified)
+
+    def _note_disconnect(self, messages: Sequence[Message | UnknownKind | Frame]) -> bool:
         for message in messages:
             if isinstance(message, Message) and isinstance(message.body, Disconnect):
                 self._told = message.body
                 return True
         return False
 
+    def _take_data(self, data: bytes, receiver: Receiver) -> bool:
+        if self._takers.frames is None:
+            return self._take(self._decode(data), receiver)
+        return self._take_parts(self._parts(data), receiver)
+
+    def _take_parts(self, parts: Sequence[Part], receiver: Receiver) -> bool:
+        plugins_due = False
+        for part in parts:
+            if type(part[0]) is not Frame:
+                messages = cast("list[Message | UnknownKind]", part)
+                plugins_due = self._take(messages, receiver) or plugins_due
+            elif self._takers.frames is not None:
+                self._takers.frames(self, part)
+        return plugins_due
+
     def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
-        if _CONTROL.isdisjoint({type(message.body) for message in messages}):
+        kinds = {type(message.body) for message in messages}
+        apart = self._takers.apart
+        if apart.isdisjoint(kinds):
             return receiver.deliver(self, cast("Sequence[Message]", messages))
-        control = [m for m in messages if type(m.body) in _CONTROL]
+        if not CONTROL.isdisjoint(kinds):
+            self._take_control(messages, receiver)
+        if apart is not CONTROL:
+            self._take_served(messages)
+        data = [m for m in messages if type(m.body) not in apart]
+        return receiver.deliver(self, cast("Sequence[Message]", data))
+
+    def _take_served(self, messages: Sequence[Message | UnknownKind]) -> None:
+        for message in messages:
+            if isinstance(message, Message):
+                taker = self._takers.get(type(message.body))
+                if taker is not None:
+                    taker(self, message)
+
+    def _take_control(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> None:
+        control = [m for m in messages if type(m.body) in CONTROL]
         rate = self._control_rate
         if rate is not None and not rate.take(self._clock.monotonic(), len(control)):
             raise _TooManyControlMessages
@@ -396,8 +445,6 @@ class Session:
         for message in control:
             if isinstance(message, Message):
                 self._handle(message, receiver)
-        data = [m for m in messages if type(m.body) not in _CONTROL]
-        return receiver.deliver(self, cast("Sequence[Message]", data))
 
     def _handle(self, message: Message, receiver: Receiver) -> None:
         body = message.body
@@ -502,3 +549,10 @@ class Session:
             verified=self.verified,
             fingerprint=None if hello.public_key is None else fingerprint(hello.public_key),
         )
+
+
+def _without_first(parts: list[Part], number: int) -> list[Part]:
+    """Leave out the handshake's own messages, with which the first part begins."""
+    first, *others = parts
+    rest = first[number:]
+    return [rest, *others] if rest else others
