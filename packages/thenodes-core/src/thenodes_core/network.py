@@ -15,7 +15,7 @@ from thenodes_plugin_api import Level, NetworkEvent, SystemEvent
 
 from .address import host_port, parse_address
 from .clock import Clock
-from .config import Config, EncryptionTable, uses_tls
+from .config import Config, EncryptionTable, relay_addresses, uses_tls
 from .control.status import DialStatus
 from .credentials import Credentials
 from .errors import DialError, StartError, StateDirError
@@ -28,6 +28,7 @@ from .peers.discovery import Discovery
 from .peers.manager import Inbound, PeerManager
 from .peers.store import KnownPeers
 from .peers.trust_keeper import TrustKeeper
+from .protocol.card import CardBook
 from .protocol.codec import Codec
 from .protocol.codec_bin import BinaryCodec
 from .protocol.codec_json import JsonCodec
@@ -120,6 +121,11 @@ class PeerNetwork:
         return host_port(self._listener.host, self._listener.port)
 
     @property
+    def cards(self) -> CardBook:
+        """The newest card of each node."""
+        return self._admission.cards
+
+    @property
     def dialling(self) -> Sequence[DialStatus]:
         """The addresses that it stays connected with."""
         return [DialStatus(*structs.astuple(dialer.attempt)) for dialer in self._dialers]
@@ -139,7 +145,7 @@ class PeerNetwork:
 
     def run(self) -> None:
         """Begin to dial, to look after sessions, and to renew what is due."""
-        for text in self._config.bootstrap_nodes:
+        for text in self._addresses():
             dialer = self._make_dialer(text)
             self._dialers.append(dialer)
             self._supervisor.spawn_for_ever(dialer.run, f"dial {text}")
@@ -148,6 +154,13 @@ class PeerNetwork:
         self._supervisor.spawn_for_ever(self._renew, "credentials")
         if self._config.discovery.enabled:
             self._supervisor.spawn_for_ever(self._make_discovery().run, "discovery")
+
+    def _addresses(self) -> Sequence[str]:
+        """Where to stay connected: each address once, of peers and of relays."""
+        config = self._config
+        return list(
+            dict.fromkeys([*config.bootstrap_nodes, *relay_addresses(config.network.relay)])
+        )
 
     def advertise(self, capabilities: tuple[str, ...]) -> None:
         """Advertise these in every HELLO from now on."""
@@ -250,7 +263,7 @@ class PeerNetwork:
             self.peers,
             self._known,
             self._transport,
-            [parse_address(text).bare for text in self._config.bootstrap_nodes],
+            [parse_address(text).bare for text in self._addresses()],
             self._supervisor.spawn,
             self._counters,
             clock=self._clock,

@@ -59,6 +59,8 @@ from .plugins.host import PluginHost
 from .plugins.policy import GatePolicy, make_policy
 from .plugins.questions import Questions
 from .plugins.watchdog import Stall
+from .relayed.ground import make_ground
+from .relayed.plugin import check_relay, relay_plugins
 from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
 from .store.state_dir import StateDir
@@ -370,12 +372,14 @@ class Node:
             [expand(path) for path in config.plugins.paths],
             _path(config.plugins.directory),
             config.plugins.installed,
+            defaults=relay_plugins(config.network.relay),
             policy=self._gate_policy(),
             config=config.plugin,
             origins=self._settings.origins,
             read_policy=self._gate_policy,
         )
         self._refuse_rejected()
+        check_relay(config.network.relay, self._host)
         presets = self._host.config_defaults(self._check_presets)
         self.config = self._with_presets(presets)
         loaded = {plugin.id for plugin in self._host.status()}
@@ -455,6 +459,9 @@ class Node:
             peer_store=self.known,
             events=self.events,
             questions=Questions(os.urandom),
+            ground=make_ground(
+                self.config, self._started, self._host, self.commands, self.counters, self.clock
+            ),
         )
 
     def _plugin_dir(self, plugin_id: str) -> Path:

@@ -4,6 +4,7 @@ from .checks import is_loopback, uses_tls, validate
 from .environment import CONFIG_VARIABLE, read_environment, variable
 from .paths import expand
 from .presets import with_defaults
+from .relay_checks import relay_addresses
 from .sources import (
     Locks,
     Settings,
@@ -58,6 +59,7 @@ __all__ = [
     "make_config",
     "read_environment",
     "read_file",
+    "relay_addresses",
     "setting_types",
     "settle",
     "uses_tls",

@@ -85,6 +85,12 @@ class CommandTable:
         for name in (command.name, *command.aliases):
             self._names[name] = command
 
+    def remove(self, name: str) -> None:
+        """Take a command away, by its first name."""
+        command = self._commands.pop(name)
+        for known in (command.name, *command.aliases):
+            del self._names[known]
+
     def add_shell(self, shell: Shell) -> None:
         """Add a plugin's shell.
 

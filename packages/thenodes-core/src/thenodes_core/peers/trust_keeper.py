@@ -83,6 +83,12 @@ class TrustKeeper:
             dialled=self.known.fingerprint_at,
         )
 
+    def is_trusted(self, fingerprint: str) -> bool:
+        """Whether the operator trusted or pinned that key, and did not reject it."""
+        pins = self._table.trust_policy.pin_fingerprints
+        known = self.store.is_trusted(fingerprint) or fingerprint in pins
+        return known and not self.store.is_rejected(fingerprint)
+
     def on_change(self, told: Callable[[], None]) -> None:
         """Call `told` whenever somebody may be admitted, or refused, who was not before."""
         self._told_of_changes.append(told)

@@ -20,7 +20,9 @@ from thenodes_plugin_api import (
     Extension,
     KindNotAllowed,
     Level,
+    Manifest,
     Message,
+    NotAService,
     NullContextError,
     OutboxFull,
     Payload,
@@ -29,6 +31,7 @@ from thenodes_plugin_api import (
     PluginEvent,
     Realm,
     RequestTimeout,
+    ServiceDoor,
     Task,
     Text,
 )
@@ -36,6 +39,8 @@ from thenodes_plugin_api import (
 from ..clock import Clock
 from ..events.dispatcher import Dispatcher
 from .containment import raise_if_ours
+from .door import Door
+from .ground import Ground
 from .questions import Questions
 
 __all__ = ["Context", "Network", "Services"]
@@ -69,7 +74,18 @@ class Network(Peers, Protocol):
 
 
 class Services(msgspec.Struct, frozen=True):
-    """What all contexts of a node share."""
+    """What all contexts of a node share.
+
+    Attributes:
+        node_id: the node's.
+        realm: the node's.
+        clock: the node's.
+        network: the peers.
+        peer_store: the known addresses.
+        events: told of what happens.
+        questions: who waits for an answer.
+        ground: what the doors of services lead to; a node without one has no services.
+    """
 
     node_id: str
     realm: Realm
@@ -78,6 +94,7 @@ class Services(msgspec.Struct, frozen=True):
     peer_store: PeerStore
     events: Dispatcher
     questions: Questions
+    ground: Ground | None = None
 
 
 class _ContainedSink:
@@ -126,10 +143,19 @@ class Context:
         config: its table, defaults included.
         data_dir: its directory.
         services: what all plugins share.
+        manifest: the plugin's; one without has no door.
+        changed: called when what it advertises has changed.
     """
 
     def __init__(
-        self, plugin_id: str, config: Mapping[str, object], data_dir: Path, services: Services
+        self,
+        plugin_id: str,
+        config: Mapping[str, object],
+        data_dir: Path,
+        services: Services,
+        *,
+        manifest: Manifest | None = None,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.plugin_id = plugin_id
         self.config = config
@@ -145,6 +171,7 @@ class Context:
         self.events = _Events(services.events, partial(self._tell_fault, "its event sink"))
         self._network = services.network
         self._questions = services.questions
+        self._door = self._make_door(manifest, services.ground, changed)
         self._spawn: Spawn | None = None
         self._fault: Fault | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -168,11 +195,27 @@ class Context:
         self._spawn = None
         for task in self._tasks:
             task.cancel()
+        if self._door is not None:
+            self._door.close()
         self.events.close()
 
     def has_task(self, task: asyncio.Task[object]) -> bool:
         """Whether it was begun with `spawn`. May be called from any thread."""
         return task in self._tasks
+
+    @property
+    def service(self) -> ServiceDoor:
+        """What a plugin gets whose manifest has a section `[service]`."""
+        if self._door is None:
+            raise NotAService(
+                f"{self.plugin_id} is no service: its manifest has no section [service]"
+            )
+        return self._door
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it advertises through its door."""
+        return () if self._door is None else self._door.capabilities
 
     async def send(
         self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
@@ -279,6 +322,13 @@ class Context:
                     self._tell_fault("repeated work", error)
 
         return self.spawn(repeat())
+
+    def _make_door(
+        self, manifest: Manifest | None, ground: Ground | None, changed: Callable[[], None]
+    ) -> Door | None:
+        if manifest is None or manifest.service is None or ground is None:
+            return None
+        return Door(manifest, ground, self.clock, self._tell_fault, changed)
 
     def _tell_fault(self, where: str, error: BaseException) -> None:
         if self._fault is not None:

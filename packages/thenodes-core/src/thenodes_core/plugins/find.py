@@ -7,6 +7,8 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from msgspec import structs
+
 from .source import Candidate, Kind
 from .tree import find_manifests
 from .verdict import Fault
@@ -20,7 +22,10 @@ _WHEEL = ".whl"
 
 
 def candidates(
-    paths: Iterable[Path], directory: Path | None, installed: Iterable[str]
+    paths: Iterable[Path],
+    directory: Path | None,
+    installed: Iterable[str],
+    defaults: Iterable[str] = (),
 ) -> Sequence[Candidate]:
     """Everything that the operator named, each that cannot be read with its fault.
 
@@ -29,11 +34,18 @@ def candidates(
         directory: the plugins directory: every wheel and every folder in it. Names
             that begin with `.` or `_` are passed over.
         installed: names of entry points.
+        defaults: names of entry points, each a candidate where none else has its id.
     """
+    installed = list(installed)
     found = [candidate for path in paths for candidate in _at(path)]
     found += [_installed(name) for name in installed]
     if directory is not None:
         found += _in_directory(directory, directory)
+    found += [
+        structs.replace(_installed(name), is_default=True)
+        for name in defaults
+        if name not in installed
+    ]
     return found
 
 

@@ -74,7 +74,7 @@ def scan(candidates: Sequence[Candidate], policy: GatePolicy) -> Scan:
     two with one id, the one that was named first. Accepted wheels are unpacked where the
     policy has a cache.
     """
-    cases = sorted((_Case(candidate) for candidate in candidates), key=lambda case: case.plugin_id)
+    cases = sorted(_without_idle_defaults(candidates), key=lambda case: case.plugin_id)
     requirements = Requirements()
     for case in cases:
         if case.manifest is not None:
@@ -91,6 +91,16 @@ def scan(candidates: Sequence[Candidate], policy: GatePolicy) -> Scan:
             case.faults += names.faults(case.content)
     passed = [case for case in cases if not case.faults]
     return Scan(accepted, [_verdict(case) for case in [*passed, *rejected]])
+
+
+def _without_idle_defaults(candidates: Sequence[Candidate]) -> list[_Case]:
+    cases = [_Case(candidate) for candidate in candidates]
+    named = {case.plugin_id for case in cases if not case.candidate.is_default}
+    return [
+        case
+        for case in cases
+        if not (case.candidate.is_default and case.plugin_id and case.plugin_id in named)
+    ]
 
 
 def _accept(case: _Case, names: Names, policy: GatePolicy) -> Source | None:

@@ -102,6 +102,7 @@ class PluginHost:
         directory: Path | None,
         installed: Iterable[str],
         *,
+        defaults: Iterable[str] = (),
         policy: GatePolicy | None = None,
         config: Mapping[str, Mapping[str, object]] | None = None,
         origins: Mapping[str, str] | None = None,
@@ -113,6 +114,8 @@ class PluginHost:
             paths: wheels, source trees, or directories of both.
             directory: the plugins directory.
             installed: names of entry points.
+            defaults: names of entry points that are loaded too, where no other plugin
+                has their id.
             policy: what the gates measure them by, apart from what is taken already.
             config: `[plugin.<id>]`, by id.
             origins: where each dotted key has its value from, for errors.
@@ -120,7 +123,9 @@ class PluginHost:
         """
         first = policy or GatePolicy()
         self._config, self._origins = config or {}, origins
-        where = tuple(paths), directory, tuple(installed)
+        embedded = {loaded.manifest.plugin.id for loaded in self._loaded}
+        defaults = [name for name in defaults if name not in embedded]
+        where = tuple(paths), directory, tuple(installed), defaults
 
         def judge(policy: GatePolicy, taken: Sequence[Manifest]) -> Scan:
             policy = structs.replace(policy, reserved=self._reserved, taken=taken)
@@ -147,6 +152,11 @@ class PluginHost:
     def rejected(self) -> Sequence[Verdict]:
         """What the gates, or its own first steps, kept out."""
         return self._rejected
+
+    def serves(self, table: str) -> bool:
+        """Whether a service was loaded that is given that table of the configuration."""
+        services = [loaded.manifest.service for loaded in self._loaded]
+        return any(service is not None and service.table == table for service in services)
 
     def config_defaults(self, check: Callable[[ConfigDefaults], None]) -> list[ConfigDefaults]:
         """Ask every plugin for its presets, in the order of their ids.
@@ -200,7 +210,12 @@ class PluginHost:
     def _make(self, loaded: Loaded, inbox: Inbox) -> PluginRuntime:
         plugin_id, services = loaded.manifest.plugin.id, self._services
         ctx = Context(
-            plugin_id, _table_of(loaded, self._config), self._data_dir(plugin_id), services
+            plugin_id,
+            _table_of(loaded, self._config),
+            self._data_dir(plugin_id),
+            services,
+            manifest=loaded.manifest,
+            changed=self._roster.changed,
         )
         return PluginRuntime(
             plugin_id,

@@ -23,7 +23,7 @@ class Names:
     """What is taken so far.
 
     Args:
-        reserved: words that no plugin may have as its prompt prefix.
+        reserved: words that no plugin may have as its prompt prefix or command.
         taken: manifests of the plugins that are there.
     """
 
@@ -48,6 +48,11 @@ class Names:
         faults = []
         if manifest.prompt.prefix in self._reserved:
             faults.append(_taken(f"the prompt prefix {manifest.prompt.prefix!r}", "the node's own"))
+        for command in _commands(manifest):
+            if command in self._reserved:
+                faults.append(_taken(f"the command {command!r}", "the node's own"))
+            if command == manifest.prompt.prefix:
+                faults.append(_taken(f"the command {command!r}", "its own prompt prefix"))
         for other, _ in self._taken:
             faults += _clashes(manifest, other)
         return faults
@@ -82,6 +87,25 @@ def _clashes(manifest: Manifest, other: Manifest) -> Iterator[Fault]:
     for claim in manifest.messages.handles:
         if any(overlap(claim, taken) for taken in other.messages.handles):
             yield _taken(f"the message claim {claim!r}", f"taken by {other.plugin.id}")
+    yield from _service_clashes(manifest, other)
+
+
+def _service_clashes(manifest: Manifest, other: Manifest) -> Iterator[Fault]:
+    by = f"taken by {other.plugin.id}"
+    prefix, prefix_there = manifest.prompt.prefix, other.prompt.prefix
+    if prefix is not None and prefix in _commands(other):
+        yield _taken(f"the prompt prefix {prefix!r}", f"a command of {other.plugin.id}")
+    for command in _commands(manifest):
+        if command == prefix_there or command in _commands(other):
+            yield _taken(f"the command {command!r}", by)
+    if manifest.service is not None and other.service is not None:
+        for kind in manifest.service.kinds:
+            if kind in other.service.kinds:
+                yield _taken(f"the kind {kind}", by)
+
+
+def _commands(manifest: Manifest) -> tuple[str, ...]:
+    return () if manifest.service is None else manifest.service.commands
 
 
 def _taken(what: str, by: str) -> Fault:

@@ -100,7 +100,12 @@ class Roster:
 
     def capabilities(self) -> tuple[str, ...]:
         """What the plugins that run advertise."""
-        return tuple(dict.fromkeys(c for slot in self if slot.is_up for c in slot.capabilities))
+        up = [slot for slot in self if slot.is_up]
+        return tuple(
+            dict.fromkeys(
+                c for slot in up for c in (*slot.capabilities, *slot.runtime.capabilities)
+            )
+        )
 
     def deliver(self, messages: Sequence[Message], questions: Questions) -> bool:
         """Give messages to the plugins they are for. True where an inbox is half full.

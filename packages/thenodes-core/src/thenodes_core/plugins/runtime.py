@@ -115,6 +115,11 @@ class PluginRuntime:
         self._seen: Item | None = None
         self._timer: Timer | None = None
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it advertises through its door, if it is a service."""
+        return self._ctx.capabilities
+
     def offer(self, items: Sequence[Item]) -> bool:
         """Put items into the inbox, and drop what has no room. True where it is half full."""
         if self.state not in _RECEIVING:

@@ -35,6 +35,7 @@ class Candidate(msgspec.Struct, frozen=True):
             named it alone.
         entry_point: name of the entry point of one that is installed.
         fault: why nothing of it can be read.
+        is_default: whether it gives way to any other of its id.
     """
 
     origin: str
@@ -43,6 +44,7 @@ class Candidate(msgspec.Struct, frozen=True):
     directory: Path | None = None
     entry_point: str | None = None
     fault: Fault | None = None
+    is_default: bool = False
 
 
 class Metadata(msgspec.Struct, frozen=True):
