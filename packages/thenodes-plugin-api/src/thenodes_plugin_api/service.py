@@ -35,11 +35,6 @@ __all__ = [
 _FLAGS_AT = 5
 _REDELIVERED = 0b0000_1000
 
-_MessageId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-
-# As much as a database holds in a number.
-_Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
 # What a 64-bit integer of a database holds.
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 MessageId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
