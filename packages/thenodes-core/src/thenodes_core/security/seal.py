@@ -167,6 +167,7 @@ class Sealer:
         card: returns its identity card as it is now.
         random_bytes: makes session keys.
         max_keys: how many session keys are kept.
+        max_messages: how many one serves, at most 2**20.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class Sealer:
         *,
         random_bytes: Callable[[int], bytes] = os.urandom,
         max_keys: int = _MOST_KEYS,
+        max_messages: int = _MOST_MESSAGES,
     ) -> None:
         self._node_id = node_id
         self._realm = realm.code, realm.version
@@ -185,6 +187,7 @@ class Sealer:
         self._card = card
         self._random_bytes = random_bytes
         self._max_keys = max_keys
+        self._max_messages = min(max_messages, _MOST_MESSAGES)
         self._keys: dict[str, _Outgoing] = {}
 
     def seal(self, header: ForwardHeader, frame: bytes, sealing_key: bytes) -> bytes:
@@ -210,7 +213,7 @@ class Sealer:
         key = self._keys.get(header.to)
         if (
             key is None
-            or key.used >= _MOST_MESSAGES
+            or key.used >= self._max_messages
             or not 0 <= delivery.created_at - key.epoch < _HOUR_MS
             or key.sealing_key != sealing_key
             or key.card is not self._card()
