@@ -1,0 +1,78 @@
+"""The names of what the relay counts."""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from thenodes_plugin_api import Reason
+
+__all__ = ["Count", "Counter", "Tally"]
+
+
+class Counter(enum.StrEnum):
+    """Counters of the relay; those that say so are counted by reason."""
+
+    BOUND = "relay_bound"
+    """Mailboxes and bindings that were granted or refreshed."""
+    REFUSED_BINDS = "relay_refused_binds"
+    """Binds that were refused, by reason."""
+    UNBOUND = "relay_unbound"
+    """Bindings that ended, by reason."""
+    FORWARDED = "relay_forwarded"
+    """Frames handed to a target that is there."""
+    STORED = "relay_stored"
+    """Frames that are on disk."""
+    DUPLICATES = "relay_duplicates"
+    """Reliable frames that came again while they were stored."""
+    DELIVERED_FROM_STORE = "relay_delivered_from_store"
+    """Stored frames handed to their target."""
+    ACKED = "relay_acked"
+    """Stored frames that their target acknowledged."""
+    REDELIVERED = "relay_redelivered"
+    """Stored frames that were handed over again, marked so."""
+    DROPPED = "relay_dropped"
+    """Frames that were refused or given up, by reason; their origins are told."""
+    EXPIRED = "relay_expired"
+    """Frames whose time was over before their target had them."""
+    EVICTED = "relay_evicted"
+    """Bulk frames that made room."""
+    NOTIFIED = "relay_notified"
+    """Notifications, by reason."""
+    NOTICES_LOST = "relay_notices_lost"
+    """Notifications that nobody could be given; see the reference."""
+    STALLED = "relay_stalled"
+    """Times that a target stopped reading, by its node id."""
+    ACKS_IGNORED = "relay_acks_ignored"
+    """ACKs for frames that the session did not carry."""
+
+
+class Count(Protocol):
+    """Counts, as `ServiceDoor.count` does."""
+
+    def __call__(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
+        """Add to a counter."""
+        ...
+
+
+class Tally:
+    """The relay's counters: kept for `relay status`, and passed on to the node's.
+
+    Args:
+        count: the node's.
+    """
+
+    def __init__(self, count: Count) -> None:
+        self._count = count
+        self._numbers: dict[str, int] = {}
+
+    def add(self, counter: Counter, amount: int = 1, reason: Reason | str | None = None) -> None:
+        """Count something."""
+        word = None if reason is None else str(reason)
+        name = counter.value if word is None else f"{counter.value}.{word}"
+        self._numbers[name] = self._numbers.get(name, 0) + amount
+        self._count(counter.value, amount, reason=word)
+
+    def numbers(self) -> dict[str, int]:
+        """Every counter that moved, by name."""
+        return dict(sorted(self._numbers.items()))

@@ -1,0 +1,1 @@
+"""The relay's server, behind a door that a test holds."""
