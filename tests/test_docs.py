@@ -110,6 +110,17 @@ def test_the_manifest_of_the_reference_is_valid_and_every_key_is_in_its_table() 
         assert re.search(rf"^\| `([a-z]+\.)?{key}` \|", reference.read_text(), re.MULTILINE), key
 
 
+def test_the_manifest_of_the_page_on_services_is_valid() -> None:
+    (sections,) = blocks(ROOT / "docs" / "plugins" / "service.md", "toml")
+    (manifest,) = blocks(ROOT / "docs" / "plugins" / "manifest.md", "toml")
+    head, _, _ = manifest.partition("[prompt]")
+
+    service = parse_manifest(head + sections).service
+
+    assert service is not None
+    assert service.commands == ("relay",)
+
+
 @pytest.mark.parametrize("name", app.list_commands(None))  # type: ignore[arg-type]
 def test_every_command_is_documented_and_has_help_with_an_example(name: str) -> None:
     assert f"`thenodes {name}`" in REFERENCE
