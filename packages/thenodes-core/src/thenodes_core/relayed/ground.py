@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 from msgspec import structs
 
 from thenodes_plugin_api import (
-    Body,
     CardInfo,
     CardRefused,
     Carrier,
     Frame,
-    FrameHandler,
-    MessageHandler,
-    ServiceSession,
     Settled,
 )
 
@@ -27,7 +23,7 @@ from ..errors import CredentialError
 from ..events.counters import Counters
 from ..network import PeerNetwork
 from ..node_id import fingerprint
-from ..plugins.ground import Ground, Joined, Left, Undo
+from ..plugins.ground import Ground, Undo
 from ..plugins.host import PluginHost
 from ..protocol.card import Card, CardBook, open_card
 
@@ -57,29 +53,13 @@ def make_ground(
         tables={"network.relay": structs.asdict(config.network.relay)},
         counters=counters,
         commands=ServiceCommands(commands),
-        sessions=_NoSessions(),
+        sessions=network.peers,
         cards=_Cards(network.cards, network.credentials, clock),
         inbound=_NoInbound(),
         carriers=_NoCarriers(),
         is_trusted=network.trust.is_trusted,
         dispatch=host.deliver,
     )
-
-
-class _NoSessions:
-    """In the place of the sessions, until they serve."""
-
-    def serve_frames(self, handler: FrameHandler) -> Undo:
-        return _nothing
-
-    def serve_kind(self, kind: type[Body], handler: MessageHandler) -> Undo:
-        return _nothing
-
-    def on_session(self, joined: Joined, left: Left) -> Undo:
-        return _nothing
-
-    def service_session(self, node_id: str) -> ServiceSession | None:
-        return None
 
 
 class _NoInbound:
