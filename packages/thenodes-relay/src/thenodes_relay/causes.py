@@ -85,23 +85,20 @@ class Cause(enum.Enum):
     EXPIRED = (Reason.TIMEOUT, "it expired before {target} had it")
     MAILBOX_ENDED = (Reason.PEER_LEFT, "the mailbox of {target} ended before it had the frame")
 
-    TARGET_FULL = (
-        Reason.OVERLOAD,
-        "as much waits for {target} as network.relay.{key} = {limit} grants",
-    )
     SHARE_OF_TARGET_FULL = (
         Reason.OVERLOAD,
-        "this sender has its quarter of network.relay.{key} waiting for {target}, {limit}",
+        "one sender may have {limit} waiting for {target}: a quarter of network.relay.{key}",
     )
     SHARE_OF_ALL_FULL = (
         Reason.OVERLOAD,
-        "this sender has its twentieth of {key} waiting here, {limit}",
+        "one sender may have {limit} waiting here: a twentieth of network.relay.{key}",
     )
     STRANGERS_FULL = (
         Reason.OVERLOAD,
-        "strangers have their half of {key} waiting here, {limit}",
+        "strangers may have {limit} waiting here: half of network.relay.{key}",
     )
-    RELAY_FULL = (Reason.OVERLOAD, "as much waits here as {key} grants, {limit}")
+    TARGET_FULL = (Reason.OVERLOAD, "{limit} may wait for {target}: network.relay.{key}")
+    RELAY_FULL = (Reason.OVERLOAD, "{limit} may wait here: network.relay.{key}")
     DISK_FULL = (Reason.OVERLOAD, "the relay cannot store it: {problem}")
     EVICTED = (Reason.OVERLOAD, "it made room for another frame to {target}")
 
