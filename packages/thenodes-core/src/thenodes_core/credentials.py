@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from thenodes_plugin_api import Realm
 
 from .clock import Clock
@@ -70,8 +72,8 @@ class Credentials:
         self._sealing = SealingKeys.load(state_dir, clock.time())
         self.certificate = self._read_certificate()
         self._previous: tuple[bytes, float] | None = None
+        self._relays: tuple[str, ...] = ()
         self.card = self._make_card()
-        self._carded_at = clock.time()
         key_path = expand(key) if key else state_dir / IDENTITY_FILE
         try:
             self.tls = NodeTls(
@@ -128,6 +130,11 @@ class Credentials:
         return self._sealing.problem
 
     @property
+    def sealing_keys(self) -> Sequence[X25519PrivateKey]:
+        """The keys that messages through relays may be sealed for, the current one first."""
+        return self._sealing.private_keys
+
+    @property
     def certificate_digests(self) -> frozenset[bytes]:
         """SHA-256 of the certificate, and for an hour of the one that it replaced."""
         digests = {_digest(self.certificate)}
@@ -156,9 +163,31 @@ class Credentials:
             self.certificate = certificate
         if self._sealing.renew_if_due(now) or now - self._carded_at >= _DAY_SECONDS:
             self.card = self._make_card()
-            self._carded_at = now
             changed = True
         return changed
+
+    def put_relays(self, relays: Sequence[str]) -> bool:
+        """Name these in the card, as the relays that this node can be reached through.
+
+        Args:
+            relays: their node ids, at most 8, the best first.
+
+        Returns:
+            Whether the card is another; the same relays change nothing.
+
+        Raises:
+            CredentialError: no reader would take such a card; the old one stays.
+            StateDirError: its date cannot be written; the old one stays.
+        """
+        if tuple(relays) == self._relays:
+            return False
+        before, self._relays = self._relays, tuple(relays)
+        try:
+            self.card = self._make_card()
+        except (CredentialError, StateDirError):
+            self._relays = before
+            raise
+        return True
 
     def _read_certificate(self) -> Certificate:
         if not self._is_named:
@@ -180,17 +209,20 @@ class Credentials:
         return certificate
 
     def _make_card(self) -> bytes:
-        issued_at = self._sealing.next_issued_at(int(self._clock.time() * 1000))
+        now = self._clock.time()
+        issued_at = self._sealing.next_issued_at(int(now * 1000))
         card = Card(
             self.node_id,
             self.identity.public_key,
             self._sealing.public_key,
             self.realm,
-            (),
+            self._relays,
             issued_at,
             issued_at + CARD_DAYS * _DAY_SECONDS * 1000,
         )
-        return make_card(card, self.identity.sign)
+        made = make_card(card, self.identity.sign)
+        self._carded_at = now
+        return made
 
 
 def _digest(certificate: Certificate) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 
-__all__ = ["derive_node_id", "fingerprint"]
+__all__ = ["derive_node_id", "fingerprint", "id_of_fingerprint"]
+
+_ID_BYTES = 20
 
 
 def fingerprint(public_key: bytes) -> str:
@@ -15,4 +17,13 @@ def fingerprint(public_key: bytes) -> str:
 
 def derive_node_id(public_key: bytes) -> str:
     """The id that belongs to a key: base32 of its fingerprint's first 20 bytes, 32 characters."""
-    return base64.b32encode(hashlib.sha256(public_key).digest()[:20]).decode().lower()
+    return _encode(hashlib.sha256(public_key).digest())
+
+
+def id_of_fingerprint(fingerprint: str) -> str:
+    """As `derive_node_id`, where only the key's fingerprint is known."""
+    return _encode(bytes.fromhex(fingerprint))
+
+
+def _encode(digest: bytes) -> str:
+    return base64.b32encode(digest[:_ID_BYTES]).decode().lower()

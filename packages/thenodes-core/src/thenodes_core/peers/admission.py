@@ -14,13 +14,14 @@ from ..credentials import Credentials
 from ..errors import CredentialError, StateDirError
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from ..node_id import derive_node_id, fingerprint
+from ..node_id import derive_node_id, fingerprint, id_of_fingerprint
 from ..protocol.card import Card, CardBook, open_card
 from ..protocol.close import CloseCode, Ending
 from ..protocol.proof import Role
 from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from ..security.certificates import Certificate, parse_certificate, pem
 from ..security.decision import Decision, Subject, decision_event
+from ..security.refusal import DropReason
 from ..security.trust import TrustPolicy
 from ..store.known_ids import KnownIds
 from ..store.trust_store import TrustStore
@@ -95,18 +96,54 @@ class Admission:
         """The judge of one session."""
         return Judgement(self, role, remote, None if dialled is None else dialled.text)
 
-    def decide(self, subject: Subject) -> Decision:
+    def decide(self, subject: Subject, *, needs_key: bool = True) -> Decision:
         """Apply the trust policy: the decision is counted and told, and the key is recorded.
 
         Of relayed senders, too: whoever proves a key passes here before it is heard.
+
+        Args:
+            subject: whom to judge.
+            needs_key: False where the operator lets peers prove nothing, whatever
+                `require_identity` says of sessions.
         """
-        decision = self._policy.judge(subject, self.now, explain=False)
+        policy = self._policy if needs_key else self._policy.without_keys
+        decision = policy.judge(subject, self.now, explain=False)
         self._counters.add("trust_decisions", reason=decision.reason)
         stored = self._record(subject) if decision.observe else None
         through = decision.accepted or self._refusals.let_through(self._clock.monotonic())
         if through is not None:
             self._events.emit(decision_event(decision, subject, at=self.now, stored=stored))
         return decision
+
+    def objection(self, node_id: str, public_key: bytes) -> DropReason | None:
+        """What speaks against an id and its key that no handshake has put to the test.
+
+        Derived ids prove themselves. A chosen one has to be bound to that key here, or not
+        to any, and then the operator has to vouch for the key (design: wire.md, Identity).
+        """
+        if node_id == derive_node_id(public_key):
+            return None
+        key = fingerprint(public_key)
+        known = self.ids.fingerprint_of(node_id)
+        if known is not None:
+            return None if known == key else DropReason.OTHER_KEY
+        return None if self._vouches_for(key) else DropReason.UNKNOWN_ID
+
+    def is_revoked(self, key: str) -> bool:
+        """Whether the operator rejected the key of that fingerprint."""
+        return self._store.is_rejected(key)
+
+    def is_of_revoked(self, node_id: str) -> bool:
+        """Whether an id derives from a key that the operator rejected."""
+        return any(id_of_fingerprint(key) == node_id for key in self._store.rejected)
+
+    def _vouches_for(self, key: str) -> bool:
+        pinned = key in self._policy.table.pin_fingerprints
+        return (pinned or self._store.is_trusted(key)) and not self.is_revoked(key)
+
+    def shown_certificate(self, public_key: bytes) -> Certificate | None:
+        """The certificate that a peer with that key showed in a session of its own."""
+        return self._certificates.get(public_key)
 
     def certificate_of(self, hello: Hello) -> Certificate | None:
         """Read a peer's certificate, unless it showed the same before.

@@ -28,6 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from thenodes_plugin_api import BindingStatus, Realm
 
@@ -87,6 +88,17 @@ class TrustPolicy:
         own = table.accept_self_signed
         self.accept_self_signed = accept_self_signed if own is None else own
         self.dialled = dialled
+
+    @property
+    def without_keys(self) -> TrustPolicy:
+        """The same policy for those that prove no key: `require_identity = false`."""
+        return TrustPolicy(
+            structs.replace(self.table, require_identity=False),
+            self.stores,
+            self.authorities,
+            accept_self_signed=self.accept_self_signed,
+            dialled=self.dialled,
+        )
 
     def judge(self, subject: Subject, now: float, *, explain: bool = True) -> Decision:
         """Decide on a peer.
