@@ -16,6 +16,7 @@ _COMMANDS = {
     "status": ("status", "Show a running node."),
     "exec": ("exec", "Run a prompt command on a running node."),
     "peers": ("peers", "List a node's peers, or the addresses that it knows."),
+    "relay": ("relay", "Look into a relay, and see which relays a node uses."),
     "identity": ("identity", "Show who a node is, or give it another key."),
     "cert": ("cert", "Make certificates, and tell fingerprints."),
     "trust": ("trust", "See, promote and revoke the keys of peers."),
