@@ -13,16 +13,18 @@ import msgspec
 
 from thenodes_plugin_api import (
     Body,
-    DataRequest,
-    DataResponse,
+    DeliveryOptions,
+    DeliveryOutcome,
+    DeliveryStatus,
     Event,
     EventSink,
     Extension,
-    KindNotAllowed,
     Level,
     Manifest,
     Message,
+    NoRoute,
     NotAService,
+    NotConnected,
     NullContextError,
     OutboxFull,
     Payload,
@@ -30,15 +32,17 @@ from thenodes_plugin_api import (
     PeerStore,
     PluginEvent,
     Realm,
+    Reason,
+    Relay,
     RequestTimeout,
     ServiceDoor,
     Task,
-    Text,
 )
 
 from ..clock import Clock
 from ..events.dispatcher import Dispatcher
 from .containment import raise_if_ours
+from .delivery import ALLOWED, Delivery, NoRelays, PluginRelay, not_allowed
 from .door import Door
 from .ground import Ground
 from .questions import Questions
@@ -53,7 +57,7 @@ _BROADCASTS_A_TURN = 64
 _REFUSED_TOLD = 100
 _REFUSED_SECONDS = 60.0
 
-_ALLOWED = frozenset({Text, Extension, DataRequest, DataResponse})
+_SENT = DeliveryOutcome(DeliveryStatus.SENT)
 
 Spawn = Callable[[Coroutine[object, object, object], str], "asyncio.Task[None]"]
 Fault = Callable[[str, BaseException], None]
@@ -84,6 +88,7 @@ class Services(msgspec.Struct, frozen=True):
         peer_store: the known addresses.
         events: told of what happens.
         questions: who waits for an answer.
+        delivery: reaches nodes with whom there is no session.
         ground: what the doors of services lead to; a node without one has no services.
     """
 
@@ -94,6 +99,7 @@ class Services(msgspec.Struct, frozen=True):
     peer_store: PeerStore
     events: Dispatcher
     questions: Questions
+    delivery: Delivery = NoRelays()
     ground: Ground | None = None
 
 
@@ -169,7 +175,9 @@ class Context:
             logging.getLogger(f"thenodes.plugin.{plugin_id}"), {"node_id": services.node_id}
         )
         self.events = _Events(services.events, partial(self._tell_fault, "its event sink"))
+        self.relay: Relay = PluginRelay(services.delivery)
         self._network = services.network
+        self._delivery = services.delivery
         self._questions = services.questions
         self._door = self._make_door(manifest, services.ground, changed)
         self._spawn: Spawn | None = None
@@ -218,25 +226,44 @@ class Context:
         return () if self._door is None else self._door.capabilities
 
     async def send(
-        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
-    ) -> None:
-        """Queue a message for a connected peer."""
-        if type(body) not in _ALLOWED:
-            raise _not_allowed(body)
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        """Send a message to a node: over the session with it, else through a relay."""
+        if type(body) not in ALLOWED:
+            raise not_allowed(body)
+        outcome = _SENT
         try:
-            await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+            if options is None or not options.confirm:
+                await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+            else:
+                outcome = await self._delivery.send_confirmed(
+                    to, body, payload, options=options, timeout_seconds=timeout_seconds
+                )
         except OutboxFull:
             self._note_refused(1)
             await asyncio.sleep(0)
             raise
+        except NoRoute:
+            raise
+        except NotConnected:
+            outcome = await self._delivery.send(
+                to, body, payload, options=options, timeout_seconds=timeout_seconds
+            )
         self._sent += 1
         if not self._sent % _SENDS_A_TURN:
             await asyncio.sleep(0)
+        return outcome
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer."""
-        if type(body) not in _ALLOWED:
-            raise _not_allowed(body)
+        if type(body) not in ALLOWED:
+            raise not_allowed(body)
         reached = self._network.broadcast(body, payload)
         self._broadcasts += 1
         if not self._broadcasts % _BROADCASTS_A_TURN:
@@ -278,8 +305,7 @@ class Context:
 
         timer = self.clock.call_later(timeout_seconds, expire)
         try:
-            body = Extension(kind, request_id)
-            await self._network.send(peer, body, payload, timeout_seconds=timeout_seconds)
+            await self._ask(peer, Extension(kind, request_id), payload, timeout_seconds)
             return await answer
         finally:
             timer.cancel()
@@ -292,8 +318,26 @@ class Context:
         body = message.body
         if not isinstance(body, Extension) or body.request_id is None:
             raise ValueError(f"{body.token} from {message.sender} is not a question")
-        answer = Extension(body.kind, reply_to=body.request_id)
-        await self._network.send(message.sender, answer, payload, timeout_seconds=timeout_seconds)
+        to, answer = message.sender, Extension(body.kind, reply_to=body.request_id)
+        try:
+            await self._network.send(to, answer, payload, timeout_seconds=timeout_seconds)
+        except NotConnected:
+            if timeout_seconds > 0:
+                outcome = await self._delivery.send(
+                    to, answer, payload, timeout_seconds=timeout_seconds
+                )
+                _expect_sent(outcome)
+            else:
+                await self._delivery.answer(to, answer, payload)
+
+    async def _ask(
+        self, peer: str, question: Extension, payload: Payload | None, seconds: float
+    ) -> None:
+        try:
+            await self._network.send(peer, question, payload, timeout_seconds=seconds)
+        except NotConnected:
+            outcome = await self._delivery.send(peer, question, payload, timeout_seconds=seconds)
+            _expect_sent(outcome)
 
     def spawn(self, work: Coroutine[object, object, object], *, name: str | None = None) -> Task:
         """Run work in the background."""
@@ -335,7 +379,7 @@ class Context:
             self._fault(where, error)
 
 
-def _not_allowed(body: Body) -> KindNotAllowed:
-    return KindNotAllowed(
-        f"plugins may not send {body.token}: only TEXT, EXTENSION, DATA_REQUEST, DATA_RESPONSE"
-    )
+def _expect_sent(outcome: DeliveryOutcome) -> None:
+    """Raise where a relay did not take what has no use unless it arrives."""
+    if not outcome.ok:
+        raise NoRoute(outcome.reason or Reason.UNKNOWN, outcome.detail)
