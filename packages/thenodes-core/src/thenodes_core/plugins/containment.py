@@ -6,7 +6,7 @@ import asyncio
 
 from ..text import printable
 
-__all__ = ["CONTAINED", "describe", "raise_if_ours"]
+__all__ = ["CONTAINED", "describe", "is_ours", "raise_if_ours"]
 
 CONTAINED = (Exception, SystemExit, asyncio.CancelledError)
 """Caught around calls into a plugin from the node's own start. It may raise
@@ -22,11 +22,16 @@ def raise_if_ours(error: BaseException) -> None:
     Any other error is the plugin's, an exception class of its own that is no `Exception`
     included, and so is the CancelledError of something that it waited for.
     """
-    task = asyncio.current_task()
-    if isinstance(error, _NOT_THE_PLUGINS) or (
-        isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
-    ):
+    if is_ours(error):
         raise error
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether `raise_if_ours` lets it through."""
+    task = asyncio.current_task()
+    return isinstance(error, _NOT_THE_PLUGINS) or (
+        isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    )
 
 
 def describe(error: BaseException) -> str:

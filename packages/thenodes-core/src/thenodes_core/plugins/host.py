@@ -43,6 +43,7 @@ from .runtime import PluginRuntime, State
 from .slot import Slot, Supervise
 from .source import Source
 from .tables import make_table
+from .tracked import Tracked
 from .verdict import Fault, Verdict
 
 __all__ = ["PluginHost", "PluginShell", "PluginStatus"]
@@ -259,6 +260,10 @@ class PluginHost:
     def deliver(self, messages: Sequence[Message]) -> bool:
         """Give messages to the plugins they are for; see `Roster.deliver`."""
         return self._roster.deliver(messages, self._services.questions)
+
+    def deliver_tracked(self, items: Sequence[Tracked]) -> bool:
+        """As `deliver`, of messages whose fate somebody wants to know."""
+        return self._roster.deliver_tracked(items, self._services.questions)
 
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """Tell every plugin of a peer's coming or going."""

@@ -8,12 +8,14 @@ from typing import TypeAlias
 
 from thenodes_plugin_api import Message, PeerJoined, PeerLeft
 
+from .tracked import Fate, Tracked, give_up
+
 __all__ = ["Inbox", "Item"]
 
 _MOST_ITEMS = 8192
 _MOST_BYTES = 16 * 1024 * 1024
 
-Item: TypeAlias = Message | PeerJoined | PeerLeft
+Item: TypeAlias = Message | Tracked | PeerJoined | PeerLeft
 
 
 class Inbox:
@@ -21,6 +23,7 @@ class Inbox:
 
     Bounded: 8192 items, whose headers the codecs bound, and 16 MiB of payload. Nobody
     waits; what has no room is dropped by whoever puts it in, who counts and reports it.
+    Whoever follows a tracked item that is dropped is told here.
 
     Attributes:
         items: the items; whoever removes one tells `free` of its bytes.
@@ -56,10 +59,11 @@ class Inbox:
 
     def clear(self) -> int:
         """Empty it; returns how many items that were."""
-        count = len(self.items)
+        dropped = list(self.items)
         self.items.clear()
         self._bytes = 0
-        return count
+        give_up(dropped)
+        return len(dropped)
 
     def _put_what_fits(self, items: Sequence[Item]) -> int:
         dropped = 0
@@ -67,6 +71,8 @@ class Inbox:
             size = _size(item)
             if len(self.items) >= _MOST_ITEMS or self._bytes + size > _MOST_BYTES:
                 dropped += 1
+                if type(item) is Tracked:
+                    item.end(Fate.DROPPED)
             else:
                 self.items.append(item)
                 self._bytes += size
@@ -74,6 +80,7 @@ class Inbox:
 
 
 def _size(item: Item) -> int:
-    if type(item) is not Message or item.payload is None:
+    message = item.message if type(item) is Tracked else item
+    if type(message) is not Message or message.payload is None:
         return 0
-    return len(item.payload.data)
+    return len(message.payload.data)

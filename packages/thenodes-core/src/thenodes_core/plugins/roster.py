@@ -30,6 +30,7 @@ from .inbox import Item
 from .modules import is_shared
 from .questions import Questions
 from .slot import Slot, Supervise
+from .tracked import Fate, Tracked, share
 from .watchdog import Culprit, Stall, Watchdog, plugin_frame
 
 __all__ = ["Roster"]
@@ -128,6 +129,26 @@ class Roster:
                 batch.append(message)
             if not targets:
                 previous = None
+        crowded = [slot.offer(batch) for slot, batch in batches.items()]
+        return any(crowded)
+
+    def deliver_tracked(self, items: Sequence[Tracked], questions: Questions) -> bool:
+        """As `deliver`, of messages whose fate somebody wants to know."""
+        batches: dict[Slot, list[Tracked]] = {}
+        for item in items:
+            body = item.message.body
+            if type(body) is Extension and body.reply_to is not None:
+                answered = questions.answer(item.message)
+                if not answered:
+                    self._counters.add("messages_dropped", reason="unexpected_reply")
+                item.end(Fate.HAD if answered else Fate.UNCLAIMED)
+                continue
+            slots = list(self._slots_for(item.message, questions))
+            if not slots:
+                item.end(Fate.UNCLAIMED)
+                continue
+            for slot, one in zip(slots, share(item, len(slots)), strict=True):
+                batches.setdefault(slot, []).append(one)
         crowded = [slot.offer(batch) for slot, batch in batches.items()]
         return any(crowded)
 

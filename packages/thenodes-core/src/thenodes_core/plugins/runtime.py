@@ -19,10 +19,11 @@ from ..clock import Clock, Timer, timeout
 from ..errors import CommandFailed
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
-from .containment import describe, raise_if_ours
+from .containment import describe, is_ours, raise_if_ours
 from .context import Context
 from .inbox import Inbox, Item
 from .quarantine import FAULT_SECONDS, FAULTS, FaultWindow
+from .tracked import Fate, Tracked, give_up
 
 __all__ = ["PluginRuntime", "State"]
 
@@ -124,6 +125,7 @@ class PluginRuntime:
         """Put items into the inbox, and drop what has no room. True where it is half full."""
         if self.state not in _RECEIVING:
             self._counters.add("messages_dropped", len(items), reason="plugin_not_running")
+            give_up(items)
             return False
         dropped = self._inbox.put(items)
         if dropped:
@@ -316,6 +318,11 @@ class PluginRuntime:
                             freed += len(item.payload.data)
                         self._hook_name = "on_message"
                         await on_message(item, ctx)
+                    elif type(item) is Tracked:
+                        if item.message.payload is not None:
+                            freed += len(item.message.payload.data)
+                        self._hook_name = "on_message"
+                        await self._give_tracked(item)
                     else:
                         self._hook_name = "on_peer"
                         await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
@@ -330,6 +337,15 @@ class PluginRuntime:
                 inbox.free(freed)
         self._hook_name, self._item = "", None
         self._dropping = self._dropping and not self._inbox.roomy
+
+    async def _give_tracked(self, item: Tracked) -> None:
+        try:
+            await self.plugin.on_message(item.message, self._ctx)
+        except BaseException as error:
+            # One that raises had it; one that was cut off had not.
+            item.end(Fate.DROPPED if is_ours(error) else Fate.HAD)
+            raise
+        item.end(Fate.HAD)
 
     @property
     def _interrupted(self) -> bool:
@@ -393,7 +409,8 @@ class PluginRuntime:
             self._counters.add("messages_dropped", dropped, reason="plugin_not_running")
 
     def _bad_payload(self, item: Item, error: PayloadError) -> None:
-        sender = item.sender if isinstance(item, Message) else "?"
+        message = item.message if isinstance(item, Tracked) else item
+        sender = message.sender if isinstance(message, Message) else "?"
         self._counters.add("messages_dropped", reason="bad_payload")
         self._report("bad_payload", f"a message of {sender} cannot be used: {error}")
 

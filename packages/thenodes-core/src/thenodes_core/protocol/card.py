@@ -186,7 +186,7 @@ class CardBook:
         return True
 
     def get(self, node_id: str) -> Card | None:
-        """The newest card of a node."""
+        """The newest card of a node, which may have expired."""
         return self._cards.get(node_id, (None, b""))[0]
 
     def __len__(self) -> int:
