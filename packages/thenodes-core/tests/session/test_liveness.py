@@ -73,3 +73,23 @@ def test_the_intervals_are_settings() -> None:
 
     assert look(liveness, 2.0) is Verdict.ASK
     assert look(liveness, 6.0) is Verdict.SILENT
+
+
+def test_a_peer_that_is_watched_closely_is_asked_and_cut_sooner() -> None:
+    liveness = Liveness(Limits(), 0.0, interval_seconds=2.0)
+
+    verdicts = {now: look(liveness, float(now)) for now in range(1, 7)}
+
+    assert [now for now, verdict in verdicts.items() if verdict is Verdict.ASK] == [2, 4]
+    assert [now for now, verdict in verdicts.items() if verdict is Verdict.SILENT] == [6]
+    assert liveness.patience_seconds == 6.0
+
+
+def test_a_peer_may_be_watched_more_closely_later() -> None:
+    liveness = Liveness(Limits(), 0.0)
+    assert look(liveness, 5.0) is Verdict.ALIVE
+
+    liveness.interval_seconds = 2.0
+
+    assert look(liveness, 5.5) is Verdict.ASK
+    assert look(liveness, 6.0) is Verdict.SILENT

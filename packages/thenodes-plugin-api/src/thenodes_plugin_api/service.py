@@ -65,7 +65,7 @@ class ForwardHeader(msgspec.Struct, array_like=True, gc=False):
         envelope_to: nothing to go by.
         envelope_from: nothing to go by.
         delivery: what the origin says of it.
-        to: whom it is for, as it came; at most 4 KiB, and not always a node id.
+        to: whom it is for, as it came; at most 60 KiB, and not always a node id.
         sender: who is said to have sent it; the wire's `from`.
         sequence: the origin's number for it.
         qos: as it came, which need not be one of `QoS`; the binding's where None.

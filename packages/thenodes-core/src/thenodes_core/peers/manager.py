@@ -335,6 +335,8 @@ class PeerManager:
                 if role is Role.DIALER or session in self._opening:
                     # Who had to make room is counted already.
                     self._refused(session, ending)
+                if dialled is not None and ending.code == CloseCode.REPLACED:
+                    self._stands_for(session)
                 return Served(ending, session.claimed_id)
             self._opening.pop(session, None)
             established(session.info)
@@ -485,6 +487,12 @@ class PeerManager:
         if ending.code in _BREACHES and not ending.by_peer:
             self._refused(session, ending)
         return ending
+
+    def _stands_for(self, session: Session) -> None:
+        """Let the session that stays count as dialled where this one was, too."""
+        other = self._sessions.get(session.claimed_id or "")
+        if other is not None:
+            self._services.configured(other)
 
     def _joined(self, session: Session) -> None:
         self._counters.add("peers_joined")

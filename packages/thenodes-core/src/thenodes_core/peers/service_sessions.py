@@ -99,14 +99,24 @@ class ServiceSessions:
         self, session: Session, local_id: str, *, is_configured: bool, instead_of: Session | None
     ) -> None:
         """Tell of a session, and then that the one before it is gone."""
+        old = None if instead_of is None else self._sessions.get(instead_of)
         new = SessionService(
-            session, local_id, is_configured=is_configured, dropped=self._no_envelope
+            session,
+            local_id,
+            is_configured=is_configured or (old is not None and old.is_configured),
+            dropped=self._no_envelope,
         )
         self._sessions[session] = new
         for joined, _ in list(self._told):
             joined(new)
         if instead_of is not None:
             self.left(instead_of, Reason.REPLACED)
+
+    def configured(self, session: Session) -> None:
+        """Count a session as dialled at an address of the operator's from now on."""
+        known = self._sessions.get(session)
+        if known is not None:
+            known.is_configured = True
 
     def left(self, session: Session, reason: Reason) -> None:
         """Tell that a session is gone; once."""

@@ -205,13 +205,16 @@ class Outbox:
         batch: list[bytes] = []
         room = self._batch_bytes
         for number, lane in enumerate(self._lanes):
-            taken = 0
-            while lane and (not batch or len(lane[0]) <= room):
-                frame = lane.popleft()
-                taken += len(frame)
-                room -= len(frame)
-                batch.append(frame)
-            self._bytes[number] -= taken
+            if not lane:
+                continue
+            waiting = self._bytes[number]
+            frames, taken = _take_first(lane, waiting, room)
+            if not frames and not batch:
+                frames = [lane.popleft()]
+                taken = len(frames[0])
+            self._bytes[number] = waiting - taken
+            room -= taken
+            batch += frames
             if lane:
                 break
         return batch[0] if len(batch) == 1 else b"".join(batch)
@@ -226,3 +229,28 @@ class Outbox:
             waiter = senders.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _take_first(lane: deque[bytes], waiting: int, room: int) -> tuple[list[bytes], int]:
+    """Take the first frames that fit into `room` from a lane; returns them and their bytes.
+
+    As many are taken at once as fit where all are of one size, and then what is over is
+    put back, or what is missing is added: a busy relay does this for every frame.
+    """
+    if waiting <= room:
+        frames = list(lane)
+        lane.clear()
+        return frames, waiting
+    if room <= 0:
+        return [], 0
+    popleft = lane.popleft
+    frames = [popleft() for _ in range(room * len(lane) // waiting)]
+    taken = sum(map(len, frames))
+    while taken > room:
+        last = frames.pop()
+        taken -= len(last)
+        lane.appendleft(last)
+    while taken + len(lane[0]) <= room:
+        frames.append(popleft())
+        taken += len(frames[-1])
+    return frames, taken

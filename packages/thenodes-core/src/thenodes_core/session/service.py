@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from thenodes_plugin_api import (
+    Ack,
     Body,
+    KindNotAllowed,
     Message,
     PayloadError,
     PayloadTooLarge,
     PeerInfo,
     Reason,
+    RelayBind,
+    RelayBindAck,
+    RelayNotify,
+    RelayUnbind,
 )
 
 from ..protocol.close import CloseCode, Ending
@@ -18,6 +24,8 @@ from ..protocol.forward import message_of
 from .session import Session
 
 __all__ = ["SessionService"]
+
+_OWN_KINDS = frozenset({RelayBind, RelayBindAck, RelayUnbind, RelayNotify, Ack})
 
 _CODES = {code.reason: code for code in CloseCode}
 
@@ -103,8 +111,11 @@ class SessionService:
         """Queue a message of the service's own; False where there is no room. Never waits.
 
         Raises:
+            KindNotAllowed: it is of a kind that is not a service's own.
             PayloadTooLarge: it is over a limit that the peer enforces.
         """
+        if type(body) not in _OWN_KINDS:
+            raise KindNotAllowed(f"{body.token} is not a kind that a service may send")
         return self._outbox.offer(self._encode(Message(body)))
 
     def on_room(self, action: Callable[[], None]) -> None:
