@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from thenodes_plugin_api import QoS
 
 from .causes import Cause, Refused
 from .settings import Settings
+from .store.base import Stored
 
 __all__ = ["Load", "Quotas"]
 
@@ -20,33 +21,31 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         frames: how many.
         bytes: of their data.
-        bulk: how many of them are bulk, and make room for others.
     """
 
     frames: int = 0
     bytes: int = 0
-    bulk: int = 0
 
 
 class _Room:
-    """What may come yet, and what is there of bulk."""
+    """What may come yet."""
 
-    __slots__ = ("bulk", "bytes", "frames")
+    __slots__ = ("bytes", "frames")
 
     def __init__(self, most: Load) -> None:
         self.frames = most.frames
         self.bytes = most.bytes
-        self.bulk = 0
 
     def load(self, most: Load) -> Load:
-        return Load(most.frames - self.frames, most.bytes - self.bytes, self.bulk)
+        return Load(most.frames - self.frames, most.bytes - self.bytes)
 
 
 class _Target(_Room):
-    __slots__ = ("shares",)
+    __slots__ = ("bulk", "shares")
 
     def __init__(self, most: Load) -> None:
         super().__init__(most)
+        self.bulk = 0
         self.shares: dict[str, _Share] = {}
 
 
@@ -87,6 +86,7 @@ class Quotas:
         self._senders: dict[str, _Room] = {}
         self._all = _Room(self._all_max)
         self._strangers = _Room(self._strangers_max)
+        self._bulk = 0
 
     @property
     def total(self) -> Load:
@@ -116,6 +116,13 @@ class Quotas:
         at_target = self._targets.get(target)
         share = None if at_target is None else at_target.shares.get(sender)
         return Load() if share is None else share.load(self._share_max)
+
+    def bulk(self, target: str | None = None) -> int:
+        """How many bulk frames, which make room for others, wait for a target; or in all."""
+        if target is None:
+            return self._bulk
+        room = self._targets.get(target)
+        return 0 if room is None else room.bulk
 
     def is_empty(self, target: str) -> bool:
         """Whether nothing waits for a target."""
@@ -157,7 +164,20 @@ class Quotas:
         if cause is not None:
             self._close_unused(target, sender, at_target, share)
             return cause
-        self._move(at_target, share, qos, stranger, -1, -size)
+        share.frames -= 1
+        share.bytes -= size
+        of_sender.frames -= 1
+        of_sender.bytes -= size
+        at_target.frames -= 1
+        at_target.bytes -= size
+        everything.frames -= 1
+        everything.bytes -= size
+        if stranger:
+            strangers.frames -= 1
+            strangers.bytes -= size
+        if qos is QoS.BULK:
+            at_target.bulk += 1
+            self._bulk += 1
         return None
 
     def add(
@@ -193,6 +213,36 @@ class Quotas:
             )
         self._move(at_target, share, qos, stranger, frames, size)
         self._close_unused(target, sender, at_target, share)
+
+    def give_back_all(self, target: str, frames: Sequence[Stored]) -> None:
+        """Give back the room of frames for one target; as `give_back` for each of them."""
+        at_target = self._targets.get(target)
+        strangers, total, bulk = self._strangers, 0, 0
+        for frame in frames:
+            share = None if at_target is None else at_target.shares.get(frame.sender)
+            if at_target is None or share is None:
+                raise ValueError(f"room of {frame.sender} for {target} given back, never taken")
+            size = len(frame.data)
+            of_sender = share.sender
+            total += size
+            share.frames += 1
+            share.bytes += size
+            of_sender.frames += 1
+            of_sender.bytes += size
+            if frame.stranger:
+                strangers.frames += 1
+                strangers.bytes += size
+            if frame.qos is QoS.BULK:
+                bulk += 1
+            if share.frames == self._share_max.frames:
+                self._close_unused(target, frame.sender, at_target, share)
+        if at_target is not None:
+            at_target.frames += len(frames)
+            at_target.bytes += total
+            at_target.bulk -= bulk
+        self._all.frames += len(frames)
+        self._all.bytes += total
+        self._bulk -= bulk
 
     def refuse(self, cause: Cause, target: str, sender: str, qos: QoS, size: int) -> Refused:
         """Word what `take` said.
@@ -256,13 +306,8 @@ class Quotas:
             self._strangers.frames += frames
             self._strangers.bytes += size
         if qos is QoS.BULK:
-            self._count_bulk(share, at_target, stranger, -frames)
-
-    def _count_bulk(self, share: _Share, at_target: _Target, stranger: bool, frames: int) -> None:
-        for room in (share, share.sender, at_target, self._all):
-            room.bulk += frames
-        if stranger:
-            self._strangers.bulk += frames
+            at_target.bulk -= frames
+            self._bulk -= frames
 
 
 def _part(most: Load, divisor: int) -> Load:
