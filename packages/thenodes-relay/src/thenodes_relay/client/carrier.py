@@ -1,0 +1,165 @@
+"""Chooses the relay for a target, and opens the route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from thenodes_plugin_api import DeliveryOptions, NoRoute, PluginContext, QoS, Reason, RelayBindAck
+
+from .agenda import Agenda
+from .flight import Flight
+from .grants import ASK_SECONDS, Grants, Refused
+from .keeper import Keeper
+from .links import Link, Links
+from .routes import ClientRoute, Grant
+
+__all__ = ["RelayCarrier"]
+
+_RETRY_SECONDS = 0.5
+
+
+class RelayCarrier:
+    """A `Carrier` over the relays that this node has sessions with.
+
+    A target is looked for where a plugin bound it, then at the relays of its card, then at
+    this node's own in their order for that target. The first where it is present is taken;
+    else the first that keeps frames for it.
+
+    Args:
+        ctx: the plugin's context.
+        agenda: for deadlines.
+        links: the relays.
+        grants: asks them.
+        flight: takes reliable frames.
+        keeper: says which relays this node may choose, and has its mailboxes.
+        expects_relays: whether the operator named relays, so that it is worth waiting for one.
+    """
+
+    def __init__(
+        self,
+        ctx: PluginContext,
+        agenda: Agenda,
+        links: Links,
+        grants: Grants,
+        flight: Flight,
+        keeper: Keeper,
+        *,
+        expects_relays: bool,
+    ) -> None:
+        self._ctx = ctx
+        self._agenda = agenda
+        self._links = links
+        self._grants = grants
+        self._flight = flight
+        self._keeper = keeper
+        self._expects_relays = expects_relays
+        self._ready: dict[str, ClientRoute] = {}
+
+    def ready(self, to: str, options: DeliveryOptions) -> ClientRoute | None:
+        """A route that is open; see `Carrier.ready`."""
+        route = self._ready.get(to)
+        if route is None or not self._grants.is_usable(route.grant, store=options.store):
+            return None
+        return route
+
+    async def open(
+        self, to: str, options: DeliveryOptions, *, relay: str | None, timeout_seconds: float
+    ) -> ClientRoute:
+        """Open a route; see `Carrier.open`."""
+        deadline = self._ctx.clock.monotonic() + timeout_seconds
+        while True:
+            found = (
+                await self.find(to, store=options.store, deadline=deadline)
+                if relay is None
+                else await self._through(relay, to, store=options.store, deadline=deadline)
+            )
+            if isinstance(found, Grant):
+                break
+            left = deadline - self._ctx.clock.monotonic()
+            if left <= 0 or not self._may_change(found):
+                raise NoRoute(found.reason, found.detail)
+            await self._links.change(min(_RETRY_SECONDS, left))
+        route = ClientRoute(found, self._flight, self._agenda, pinned=relay is not None)
+        if relay is None:
+            self._ready[to] = route
+        return route
+
+    async def bind(
+        self,
+        relay: str,
+        target: str,
+        *,
+        store_forward: bool,
+        qos: QoS,
+        ttl_seconds: float | None,
+        timeout_seconds: float,
+    ) -> RelayBindAck:
+        """Ask a relay for a binding, for a plugin; see `Carrier.bind`."""
+        link = self._links.get(relay)
+        if link is None or not link.is_up:
+            return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
+        if target == "*":
+            return await self._keeper.bind(
+                link, store=store_forward, ttl_seconds=ttl_seconds, timeout_seconds=timeout_seconds
+            )
+        self._grants.wish(relay, target, store=store_forward, qos=qos, ttl_seconds=ttl_seconds)
+        ack = await self._grants.ask(
+            link, target, store=store_forward, qos=qos, timeout_seconds=timeout_seconds
+        )
+        if not ack.ok:
+            self._grants.unwish(relay, target)
+        return ack
+
+    async def find(
+        self, to: str, *, store: bool, deadline: float, without: str | None = None
+    ) -> Grant | Refused:
+        """Ask relays in their order for a route to a target.
+
+        Args:
+            to: the target.
+            store: whether frames are to be kept for it.
+            deadline: of the monotonic clock.
+            without: a relay that is not asked.
+        """
+        tried = {without, to}
+        away: Grant | None = None
+        refused = Refused(Reason.PEER_LEFT, f"no session with a relay that may carry to {to}")
+        # The order is made anew each time: an answer may have brought the target's card.
+        while link := next(self._candidates(to, tried), None):
+            tried.add(link.relay)
+            left = deadline - self._ctx.clock.monotonic()
+            got = await self._grants.get(
+                link, to, store=store, timeout_seconds=min(ASK_SECONDS, left)
+            )
+            if isinstance(got, Refused):
+                refused = got
+            elif got.is_present:
+                return got
+            elif got.has_mailbox:
+                away = away or got
+            else:
+                refused = Refused(Reason.UNKNOWN_TARGET, f"{link.relay} does not know {to}")
+        return away or refused
+
+    async def _through(
+        self, relay: str, to: str, *, store: bool, deadline: float
+    ) -> Grant | Refused:
+        link = self._links.get(relay)
+        if link is None or not link.is_up:
+            return Refused(Reason.PEER_LEFT, f"no session with a relay {relay}")
+        left = deadline - self._ctx.clock.monotonic()
+        return await self._grants.get(link, to, store=store, timeout_seconds=left)
+
+    def _candidates(self, to: str, tried: set[str | None]) -> Iterator[Link]:
+        card = self._ctx.service.card_of(to)
+        named = card.relays if card is not None else ()
+        for relay in (*self._grants.wished(to), *named, *self._keeper.order(to)):
+            link = self._links.get(relay)
+            if relay not in tried and link is not None and link.is_up:
+                yield link
+
+    def _may_change(self, refused: Refused) -> bool:
+        """Whether a relay that is missing may yet come, or a target at it."""
+        if refused.reason is Reason.PEER_LEFT:
+            return self._expects_relays or bool(self._links.all())
+        return refused.reason is Reason.UNKNOWN_TARGET and self._links.is_settling

@@ -1,0 +1,273 @@
+"""The node's side of relays: its mailboxes, its routes, and what it has in flight."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from thenodes_plugin_api import (
+    Ack,
+    Level,
+    Message,
+    PluginContext,
+    PluginEvent,
+    Reason,
+    RelayBindAck,
+    RelayNotify,
+    Verified,
+)
+from thenodes_plugin_api.service import Frame, ServiceSession
+
+from ..selection import use_position
+from .agenda import Agenda
+from .asks import Asks
+from .carrier import RelayCarrier
+from .flight import Flight
+from .grants import Grants
+from .keeper import Keeper
+from .links import Link, Links
+from .mailboxes import Mailboxes, MailboxState
+from .mending import Mender
+from .outstanding import InFlightLimits
+from .receiving import Receiver
+
+__all__ = ["ClientStatus", "RelayClient", "RelayUse"]
+
+_CAPABILITY = "relay"
+_SHOWN = 8
+
+
+class RelayUse(msgspec.Struct, frozen=True):
+    """How a relay is used.
+
+    Attributes:
+        relay: its node id.
+        connected: whether there is a session with it.
+        mailbox: `open`, `asked`, `refused: <reason>` or `none`.
+        routes: targets that are bound there.
+        in_flight: reliable frames that it has not confirmed.
+    """
+
+    relay: str
+    connected: bool
+    mailbox: str
+    routes: int
+    in_flight: int
+
+
+class ClientStatus(msgspec.Struct, frozen=True):
+    """What this node does with relays.
+
+    Attributes:
+        active: whether it is configured to use relays.
+        relays: those that it knows, by node id.
+        in_flight_frames: reliable frames that no relay has confirmed.
+        in_flight_bytes: their size.
+    """
+
+    active: bool
+    relays: tuple[RelayUse, ...] = ()
+    in_flight_frames: int = 0
+    in_flight_bytes: int = 0
+
+
+class RelayClient:
+    """Uses relays for its node, where the operator's `[network.relay]` says so.
+
+    The plugin hands on what concerns the client. Every method returns at once.
+
+    Args:
+        ctx: the plugin's context; its `service` is the way to sessions, cards and plugins.
+        random_number: returns a number in [0, 1); for jitter.
+        limits: how much may be in flight.
+    """
+
+    def __init__(
+        self,
+        ctx: PluginContext,
+        *,
+        random_number: Callable[[], float] = random.random,
+        limits: InFlightLimits | None = None,
+    ) -> None:
+        self._ctx = ctx
+        self._door = ctx.service
+        table = self._door.table
+        use = table.get("use") or ()
+        self._use = tuple(str(entry) for entry in use) if isinstance(use, (tuple, list)) else ()
+        rendezvous = table.get("selection") == "rendezvous"
+        self._is_active = bool(self._use) or rendezvous
+        self._agenda = Agenda(ctx)
+        self._links = Links(ctx, self._agenda)
+        self._asks = Asks(self._agenda, random_number)
+        self._flight = Flight(ctx, self._agenda, self._links, limits)
+        self._grants = Grants(ctx, self._agenda, self._asks, self._flight, random_number)
+        self._mailboxes = Mailboxes(
+            ctx.node_id, self._use, rendezvous=rendezvous, random=random_number
+        )
+        self._keeper = Keeper(
+            ctx, self._agenda, self._links, self._asks, self._mailboxes, rendezvous=rendezvous
+        )
+        self._carrier = RelayCarrier(
+            ctx,
+            self._agenda,
+            self._links,
+            self._grants,
+            self._flight,
+            self._keeper,
+            expects_relays=bool(self._use),
+        )
+        self._mender = Mender(
+            ctx, self._links, self._grants, self._flight, self._carrier, random_number
+        )
+        self._flight.wants_route = self._mender.mend
+        self._receiver = Receiver(ctx)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether `use` names relays, or `selection` is `"rendezvous"`."""
+        return self._is_active
+
+    def start(self) -> None:
+        """Offer the node a carrier, where this node uses relays."""
+        if self._is_active:
+            self._grants.start()
+            self._keeper.start()
+            self._door.offer_carrier(self._carrier)
+
+    def stop(self) -> None:
+        """Tell what was not saved; nothing more is sent."""
+        self._mender.stop()
+        lost = self._flight.stop()
+        self._agenda.close()
+        if lost:
+            self._tell_unsaved(lost)
+
+    def session_joined(self, session: ServiceSession) -> None:
+        """A session was established, with anybody; told before `session_left` of an older one."""
+        peer = session.peer
+        if not self._is_active or not _may_carry(session):
+            return
+        before = self._links.get(peer.node_id)
+        if before is not None and before.session is not None:
+            self._lost(before, before.session)
+        link = self._links.joined(session)
+        if self._is_eligible(session):
+            link.use()
+        self._keeper.joined(link, eligible=self._is_eligible(session))
+        self._grants.joined(link)
+
+    def session_left(self, session: ServiceSession, reason: Reason) -> None:
+        """A session ended."""
+        self._receiver.left(session)
+        link = self._links.left(session)
+        if link is not None:
+            # One that restarts is not waited for where there is another.
+            link.is_leaving = reason is Reason.RESTARTING
+            self._lost(link, session)
+            self._keeper.left(link)
+
+    def take_frames(self, session: ServiceSession, frames: Sequence[Frame]) -> None:
+        """Take frames whose `to` is this node, from whichever session brought them."""
+        self._receiver.take(session, frames)
+
+    def take_bind_ack(self, session: ServiceSession, message: Message) -> None:
+        """Take a RELAY_BIND_ACK."""
+        if isinstance(message.body, RelayBindAck) and not self._asks.answered(
+            session, message.body
+        ):
+            self._door.count("relay_client_ignored", reason="bind_ack")
+
+    def take_ack(self, session: ServiceSession, message: Message) -> bool:
+        """Take an ACK; returns whether it was for a frame of this node's in flight."""
+        return isinstance(message.body, Ack) and self._flight.acknowledged(session, message.body)
+
+    def take_notify(self, session: ServiceSession, message: Message) -> None:
+        """Take a RELAY_NOTIFY: what is not dealt with here goes to the plugins."""
+        notify = message.body
+        link = self._links.get(session.peer.node_id)
+        if not isinstance(notify, RelayNotify) or link is None or link.session is not session:
+            self._door.count("relay_client_ignored", reason="notify")
+            return
+        self._door.count("relay_client_notified", reason=notify.notif_type.value)
+        if self._heed(link, session, notify):
+            return
+        self._door.dispatch(
+            Message(notify, sender=session.peer.node_id, verified=session.peer.verified)
+        )
+
+    def status(self) -> ClientStatus:
+        """What it does now."""
+        outstanding = self._flight.outstanding
+        return ClientStatus(
+            self._is_active,
+            tuple(self._describe(link) for link in self._links.all()),
+            outstanding.frames,
+            outstanding.size,
+        )
+
+    def _heed(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
+        """Draw the conclusions; returns whether plugins need not hear of it."""
+        match notify.notif_type:
+            case Reason.RESTARTING:
+                link.is_leaving = True
+            case Reason.NOT_BOUND | Reason.UNKNOWN_TARGET:
+                self._grants.doubt(link)
+        dealt_with = self._flight.notified(session, notify)
+        if notify.notif_type is Reason.RESTARTING:
+            self._lost(link, None)
+            self._keeper.left(link)
+            return True
+        if notify.message_id is not None or notify.binding_id is None:
+            return dealt_with
+        return (
+            self._keeper.notified(link, notify)
+            or self._grants.ended(session, notify.binding_id)
+            or dealt_with
+        )
+
+    def _lost(self, link: Link, session: ServiceSession | None) -> None:
+        """What was granted and asked on a session no longer counts."""
+        if session is not None:
+            self._asks.ended(session)
+        self._grants.lost(link)
+
+    def _is_eligible(self, session: ServiceSession) -> bool:
+        peer = session.peer
+        named = use_position(self._use, peer.node_id, peer.address) < len(self._use)
+        trusted = peer.fingerprint is not None and self._door.is_trusted(peer.fingerprint)
+        return named or session.is_configured or trusted
+
+    def _describe(self, link: Link) -> RelayUse:
+        mailbox = self._mailboxes.get(link.relay)
+        state = MailboxState.NONE if mailbox is None else mailbox.state
+        text = state.value
+        if mailbox is not None and state is MailboxState.REFUSED and mailbox.reason is not None:
+            text = f"refused: {mailbox.reason.value}"
+        return RelayUse(
+            link.relay,
+            link.session is not None,
+            text,
+            self._grants.count(link.relay),
+            self._flight.in_flight(link.relay),
+        )
+
+    def _tell_unsaved(self, lost: dict[str, int]) -> None:
+        shown = ", ".join(f"{count} to {to}" for to, count in list(lost.items())[:_SHOWN])
+        more = f" and {len(lost) - _SHOWN} more targets" if len(lost) > _SHOWN else ""
+        self._door.count("relay_client_unsaved", sum(lost.values()))
+        self._ctx.events.emit(
+            PluginEvent(
+                plugin=self._ctx.plugin_id,
+                action="unsaved",
+                detail=f"reliable messages that no relay had confirmed are lost: {shown}{more}",
+                level=Level.WARNING,
+                at=self._ctx.clock.time(),
+            )
+        )
+
+
+def _may_carry(session: ServiceSession) -> bool:
+    peer = session.peer
+    return _CAPABILITY in peer.capabilities and peer.verified is Verified.SESSION
