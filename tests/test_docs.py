@@ -17,6 +17,8 @@ from thenodes_core.config import load_config, make_config, setting_types, valida
 from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
 from thenodes_plugin_api import parse_manifest
+from thenodes_relay.causes import Cause
+from thenodes_relay.counters import Counter
 
 from .nodes import thenodes
 
@@ -57,6 +59,20 @@ def test_every_setting_is_documented(key: str) -> None:
 )
 def test_every_event_counter_and_reason_is_documented(name: str) -> None:
     assert re.search(rf"`{name}[`.]", REFERENCE)
+
+
+@pytest.mark.parametrize("counter", list(Counter))
+def test_every_counter_of_the_relay_is_documented(counter: Counter) -> None:
+    (section,) = re.findall(r"^## Counters\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE)
+
+    assert re.search(rf"`{counter.value}[`.]", section)
+
+
+@pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
+def test_every_reason_of_the_relay_is_documented(cause: Cause) -> None:
+    (section,) = re.findall(r"^## What relays say\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE)
+
+    assert f"| `{cause.reason}` |" in section
 
 
 TRUST = (ROOT / "packages/thenodes-core/src/thenodes_core/security/trust.py").read_text()
