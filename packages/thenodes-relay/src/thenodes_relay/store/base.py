@@ -8,7 +8,8 @@ Whatever a store is made of, these hold:
   process lives.
 * A mailbox that was put before a frame was appended is kept no later than the frame.
 * Callbacks are called on the event loop, never from within the call that hands them over.
-* Times are Unix milliseconds of the wall clock; a store has no clock of its own.
+* Times are Unix milliseconds of the wall clock; a store has no clock of its own. They and
+  every other number are from 0 to 2**63 - 1.
 """
 
 from __future__ import annotations
@@ -202,7 +203,8 @@ class FrameStore(Protocol):
 
         Args:
             frame: `row` and `is_sent` are not looked at.
-            told: called once it is kept for good, or will not be; in the order of the calls.
+            told: called once it is kept for good, or will not be. STORED and DUPLICATE come
+                in the order of the calls; FULL may come before them.
         """
         ...
 
@@ -213,6 +215,9 @@ class FrameStore(Protocol):
             to: node id of the target.
             after_row: only those that come after this row; 0 for all.
             limit: at most so many. There may be fewer, none only where there are none.
+
+        Raises:
+            StoreError: the disk fails; try again later.
         """
         ...
 
@@ -234,6 +239,9 @@ class FrameStore(Protocol):
         Args:
             now_ms: the wall clock; a frame with a later `expires_at` is not touched.
             limit: at most so many; call again while it returns as many.
+
+        Raises:
+            StoreError: the disk fails; nothing was forgotten.
         """
         ...
 
@@ -243,11 +251,17 @@ class FrameStore(Protocol):
         Args:
             to: of this target; of every one where None.
             count: at most so many.
+
+        Raises:
+            StoreError: the disk fails; nothing was forgotten.
         """
         ...
 
     async def counts(self) -> Sequence[FlowCount]:
-        """What is kept, by target, sender, QoS and whether it is a stranger's."""
+        """What was kept when the store was opened, expired frames included.
+
+        By target, sender, QoS and whether it is a stranger's; ask before the first `append`.
+        """
         ...
 
     def put_mailbox(self, mailbox: Mailbox) -> None:
