@@ -59,7 +59,8 @@ async def test_who_cannot_be_reached_is_named(plugin: Plugin, context: Recording
 
     told = await plugin.on_prompt("say bob hi", context)
 
-    assert told == "bob cannot be reached: no session with bob"
+    assert told is not None
+    assert told.startswith("bob cannot be reached: no session with bob")
     assert await plugin.on_prompt("say carol hi", context) == "not sent: carol reads nothing"
 
 

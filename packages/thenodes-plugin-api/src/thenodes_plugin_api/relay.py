@@ -80,6 +80,7 @@ class Relay(Protocol):
         Raises:
             PayloadTooLarge: over the frame limit.
             KindNotAllowed: a kind that belongs to the node.
+            ValueError: `sequence` is out of bounds.
         """
         ...
 

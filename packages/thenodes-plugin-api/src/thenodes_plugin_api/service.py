@@ -159,6 +159,7 @@ class ServiceSession(Protocol):
 
         Raises:
             KindNotAllowed: of another.
+            PayloadTooLarge: over a limit that the peer enforces.
         """
         ...
 
@@ -347,7 +348,8 @@ class ServiceDoor(Protocol):
         """Get every message of a kind from now on; plugins get none of it any more.
 
         Raises:
-            ValueError: the manifest does not claim the kind.
+            ValueError: the manifest does not claim the kind, or it is RELAY_FWD, which comes
+                to `take_frames`.
         """
         ...
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..config import ConfigDefaults
 from ..delivery import DeliveryOutcome, DeliveryStatus
-from ..errors import NotConnected
+from ..errors import NoRoute
 from ..events import Event
-from ..messages import Body, Extension, Message, Verified
+from ..messages import Body, Extension, Message, Reason, Verified
 from ..payload import Payload
 from ..peers import PeerInfo, PeerJoined, PeerLeft
 from ..plugin import Plugin
@@ -97,7 +97,7 @@ class MeshNode:
         """Send any message as this node, whatever its plugins would do.
 
         Raises:
-            NotConnected: `to` is not connected.
+            NoRoute: `to` is not connected.
             PayloadTooLarge: over the frame limit.
         """
         self._deliver(to, body, payload)
@@ -172,7 +172,9 @@ class MeshNode:
         had: Callable[[], object] | None = None,
     ) -> DeliveryOutcome:
         if to not in self.links:
-            raise NotConnected(f"no session with {to}")
+            raise NoRoute(
+                Reason.CAPABILITY_MISSING, f"no session with {to}, and a mesh has no relays"
+            )
         check_size(body, payload)
         message = Message(body, payload, sender=self.id, verified=Verified.SESSION)
         self.links[to].receive(message, had)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from ..context import Task
 from ..delivery import DeliveryOptions, DeliveryOutcome, DeliveryStatus
-from ..errors import KindNotAllowed, NotAService, NotConnected, NullContextError, SendError
+from ..errors import KindNotAllowed, NoRoute, NotAService, NullContextError, SendError
 from ..events import Level, PluginEvent
-from ..messages import Body, Extension, Message
+from ..messages import Body, Extension, Message, Reason
 from ..payload import Payload
 from ..peers import PeerInfo
 from ..realm import Realm
@@ -220,7 +220,7 @@ class NodeContext:
         """Ask a node and wait for its answer."""
         self._check_way(peer)
         if not self._wire.reaches(peer):
-            raise NotConnected(f"no session with {peer}")
+            raise NoRoute(Reason.CAPABILITY_MISSING, f"no session with {peer}")
         check_size(Extension(kind, "0" * 24), payload)
         self.requests.append(Asked(peer, kind, payload, timeout_seconds))
         return await self._wire.ask(self.plugin_id, peer, kind, payload, timeout_seconds)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..delivery import DeliveryOutcome, DeliveryStatus
-from ..errors import NotConnected, PeerGone, RequestError, RequestTimeout, SendError
-from ..messages import Body, Extension, Message, Verified
+from ..errors import NoRoute, PeerGone, RequestError, RequestTimeout, SendError
+from ..messages import Body, Extension, Message, Reason, Verified
 from ..payload import Payload
 from ..peers import PeerInfo
 from ..realm import Realm
@@ -153,7 +153,10 @@ class _Said:
         had: Callable[[], object] | None = None,
     ) -> DeliveryOutcome:
         if not self.reaches(to):
-            raise NotConnected(f"no session with {to}")
+            raise NoRoute(
+                Reason.CAPABILITY_MISSING,
+                f"no session with {to}, and no way that the test gave: context.reach({to!r})",
+            )
         check_size(body, payload)
         if to not in self.peers:
             return self.reached[to]

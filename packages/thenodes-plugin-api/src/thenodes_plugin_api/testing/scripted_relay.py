@@ -70,7 +70,7 @@ class ScriptedRelay:
         """Note what is asked for, and return the scripted answer."""
         if ttl_seconds is not None:
             check_ttl(ttl_seconds)
-        self.binds.append(Bound(relay, target, store_forward, qos, ttl_seconds))
+        self.binds.append(Bound(relay, target, store_forward, QoS(qos), ttl_seconds))
         await asyncio.sleep(0)
         refused = RelayBindAck(ok=False, reason=Reason.CAPABILITY_MISSING)
         return self._acks.get(relay) or self._acks.get(None) or refused
@@ -88,6 +88,8 @@ class ScriptedRelay:
     ) -> DeliveryOutcome:
         """Note the message, and return the scripted outcome, or raise it."""
         self._check_kind(body)
+        if sequence is not None and not 0 <= sequence < 1 << 63:
+            raise ValueError(f"sequence {sequence!r}: expected 0 to 2**63 - 1")
         check_size(body, payload)
         self.forwards.append(Forwarded(relay, to, body, payload, sequence, options))
         await asyncio.sleep(0)

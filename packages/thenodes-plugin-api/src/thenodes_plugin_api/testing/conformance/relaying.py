@@ -6,7 +6,7 @@ import asyncio
 
 from ...context import PluginContext
 from ...delivery import DeliveryOptions, DeliveryOutcome, DeliveryStatus, QoS
-from ...errors import KindNotAllowed, NotAService
+from ...errors import KindNotAllowed, NoRoute, NotAService
 from ...messages import Body, Disconnect, Heartbeat, Message, Reason, RelayNotify, Text
 from ...relay import RelayBindBuilder, RelayForwardBuilder
 from .rig import Behaviour, Rig, Spec, raises
@@ -111,6 +111,24 @@ async def a_kind_of_the_node_may_not_be_forwarded(rig: Rig) -> None:
         await raises(KindNotAllowed, one.ctx.relay.forward("b", "c", body))
 
 
+async def the_number_of_a_frame_has_63_bits(rig: Rig) -> None:
+    """As many as a database holds."""
+    (one,) = await rig.start("a", Spec("one"))
+
+    for number in (-1, 1 << 63):
+        await raises(ValueError, one.ctx.relay.forward("b", "c", Text("hi"), sequence=number))
+
+
+async def a_node_that_cannot_be_reached_is_told_with_a_reason(rig: Rig) -> None:
+    """Where the node uses no relays, that there are none."""
+    (one,) = await rig.start("a", Spec("one"))
+
+    for sending in (one.ctx.send("nobody", Text("hi")), one.ctx.request("nobody", "one.ask")):
+        error = await raises(NoRoute, sending)
+        assert error.reason is Reason.CAPABILITY_MISSING
+        assert "nobody" in str(error)
+
+
 async def a_binding_holds_for_a_time_that_can_be(rig: Rig) -> None:
     """More than none, and at most thirty days."""
     (one,) = await rig.start("a", Spec("one"))
@@ -136,7 +154,9 @@ RELAYING: tuple[Behaviour, ...] = (
     a_plugin_that_raises_had_the_message_all_the_same,
     a_message_whose_confirmation_is_late_was_sent,
     a_node_without_relays_says_so,
+    a_node_that_cannot_be_reached_is_told_with_a_reason,
     a_kind_of_the_node_may_not_be_forwarded,
+    the_number_of_a_frame_has_63_bits,
     a_binding_holds_for_a_time_that_can_be,
     a_plugin_that_is_no_service_has_no_such_door,
 )

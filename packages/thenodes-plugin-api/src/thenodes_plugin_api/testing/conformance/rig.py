@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -14,6 +14,8 @@ from ...peers import PeerJoined, PeerLeft
 from ...plugin import Plugin
 
 __all__ = ["Behaviour", "Probe", "Rig", "Spec", "raises"]
+
+E = TypeVar("E", bound=BaseException)
 
 
 class Probe(Plugin):
@@ -143,10 +145,10 @@ Behaviour: TypeAlias = Callable[[Rig], Awaitable[None]]
 """A coroutine function that asserts; its name is the sentence."""
 
 
-async def raises(expected: type[BaseException], work: Awaitable[object]) -> None:
-    """Assert that awaiting `work` raises `expected`; without pytest."""
+async def raises(expected: type[E], work: Awaitable[object]) -> E:
+    """Assert that awaiting `work` raises `expected`, and return it; without pytest."""
     try:
         made = await work
-    except expected:
-        return
+    except expected as error:
+        return error
     raise AssertionError(f"expected {expected.__name__}, got {made!r}")
