@@ -50,7 +50,7 @@ def test_every_setting_is_documented(key: str) -> None:
     sorted(
         set(
             re.findall(r'(?:action=|_emit\(|_report\(|_tell\(|\.report\()\s*"([a-z_]+)"', SOURCES)
-            + re.findall(r'counters\.add\(\s*"([a-z_]+)"', SOURCES)
+            + re.findall(r'(?:counters\.add|\.count)\(\s*"([a-z_]+)"', SOURCES)
             + re.findall(r'reason="([a-z_]+)"', SOURCES)
             + re.findall(r'_emit\(\s*[\w.]+, "([a-z_]+)"', SOURCES)
         )

@@ -43,7 +43,11 @@ _VERBS = {
         "[TARGET]",
         "kitchen",
     ),
-    "drain": _Verb("relay drain", "Take nothing new, and hand on what is stored."),
+    "drain": _Verb(
+        "relay drain",
+        "Take nothing new, and tell every node so; before a relay is stopped.\n\n"
+        "What is stored is still handed on. A restart ends it.",
+    ),
 }
 
 
