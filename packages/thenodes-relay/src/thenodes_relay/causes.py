@@ -83,6 +83,9 @@ class Cause(enum.Enum):
     )
     ABSENT = (Reason.PEER_LEFT, "{target} is away, and the frame is not to be stored")
     EXPIRED = (Reason.TIMEOUT, "it expired before {target} had it")
+    TARGET_FAILED = (Reason.DECLINED, "{target} had it and could not take it")
+    UNPROVEN_SENDER = (Reason.UNAUTHENTICATED, "only a node that proved its key may forward")
+    RESTARTING = (Reason.RESTARTING, "the relay is about to stop: take another one")
     MAILBOX_ENDED = (Reason.PEER_LEFT, "the mailbox of {target} ended before it had the frame")
 
     SHARE_OF_TARGET_FULL = (

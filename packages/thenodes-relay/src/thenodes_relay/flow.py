@@ -9,6 +9,8 @@ import msgspec
 from thenodes_plugin_api import Frame, QoS, ServiceSession
 from thenodes_plugin_api.service import ForwardHeader
 
+from .queue import TargetQueue
+from .quotas import Quotas
 from .store.base import Stored
 
 __all__ = ["IN_FLIGHT_MAX", "WINDOW_BYTES", "AckKey", "Flow", "InFlight", "ack_key", "marked"]
@@ -59,6 +61,7 @@ class Flow:
         node: the target's id.
         session: its session, from the bind of its mailbox on; None while it is away.
         is_behind: whether rows after `cursor` may be in the store.
+        is_closed: whether its mailbox ended.
         cursor: the last row that was handed over in this session.
         known_row: the last row that is known to be stored.
         plain_row: the last row that holds a frame which is not reliable; such frames go
@@ -68,6 +71,7 @@ class Flow:
         in_flight: reliable frames that the target has and did not acknowledge.
         is_draining: whether somebody reads from the store.
         take_frames: how many to read at once, by the size of those before.
+        queue: frames that wait in memory until the session takes them.
         room: set when there may be room again, or another session.
         blocked_since: seconds of the clock at which it stopped taking frames; None if it does.
         is_stalled: whether that was told.
@@ -79,21 +83,25 @@ class Flow:
         "fresh",
         "in_flight",
         "is_behind",
+        "is_closed",
         "is_draining",
         "is_stalled",
         "known_row",
         "node",
         "pending_plain",
         "plain_row",
+        "queue",
         "room",
         "session",
         "take_frames",
     )
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, quotas: Quotas) -> None:
         self.node = node
+        self.queue = TargetQueue(node, quotas)
         self.session: ServiceSession | None = None
         self.is_behind = False
+        self.is_closed = False
         self.cursor = 0
         self.known_row = 0
         self.plain_row = 0

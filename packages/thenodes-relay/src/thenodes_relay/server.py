@@ -1,0 +1,252 @@
+"""The relay itself: its parts, and what moves them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Sequence
+
+from thenodes_plugin_api import (
+    FrameHandler,
+    NetworkEvent,
+    PluginContext,
+    Reason,
+    RelayNotify,
+    ServiceSession,
+    Verified,
+)
+
+from .acks import Acks
+from .admission import Admission, Rates
+from .bindings import Bindings
+from .binds import Binds
+from .causes import Cause
+from .counters import Counter, Tally
+from .delivery import Delivery
+from .endings import Endings
+from .guests import Guest, Guests
+from .intake import Intake
+from .lanes import Lanes
+from .notices import Notices
+from .quotas import Quotas
+from .retry import Retries
+from .room import Room
+from .router import Router
+from .settings import Settings
+from .stalls import Stalls
+from .store.base import FrameStore, Gone
+from .targets import Targets
+
+__all__ = ["RelayServer"]
+
+_EXPIRE_FRAMES = 1024
+
+
+class RelayServer:
+    """Carries frames between nodes, and keeps them for those who are away.
+
+    Everything but reading from the store happens in the handlers themselves; `tick` moves what
+    goes by time. Who waits is said at each part; nothing is unbounded: frames by the quotas,
+    notifications by origin, ACKs by session, bindings and mailboxes by number.
+
+    Args:
+        ctx: the plugin's context.
+        settings: what the operator set.
+        store: keeps frames.
+        own: takes frames for this node itself.
+    """
+
+    def __init__(
+        self, ctx: PluginContext, settings: Settings, store: FrameStore, own: FrameHandler
+    ) -> None:
+        door, clock = ctx.service, ctx.clock
+        self.settings = settings
+        self.store = store
+        self.tally = Tally(door.count)
+        self.guests = Guests()
+        self.quotas = Quotas(settings)
+        self.bindings: Bindings[ServiceSession] = Bindings(settings, self.quotas.is_empty)
+        self._ctx = ctx
+        self._admission = Admission(settings, door.is_trusted)
+        rates = Rates(settings)
+        self._is_expiring = False
+        spawn: Callable[[Coroutine[object, object, object]], object] = ctx.spawn
+        self._notices = Notices(
+            self.guests.session,
+            lambda node: self.bindings.mailbox(node) is not None,
+            store,
+            self.tally,
+        )
+        self._endings = Endings(self._notices, self.tally)
+        self.room = Room(
+            self.quotas,
+            store,
+            evicted=self._evicted,
+            spawn=spawn,
+        )
+        self._delivery = Delivery(
+            store,
+            Retries(random.random),
+            self.room.give_back,
+            self.tally,
+            time=clock.time,
+            monotonic=clock.monotonic,
+            spawn=spawn,
+        )
+        self._intake = Intake(
+            store,
+            self.room,
+            self._delivery,
+            self._endings,
+            self.tally,
+            ttl_seconds=settings.ttl_secs,
+            time=clock.time,
+        )
+        self._lanes = Lanes(
+            self.bindings,
+            self._intake,
+            self._endings,
+            self.tally,
+            ttl_seconds=settings.ttl_secs,
+            time=clock.time,
+            monotonic=clock.monotonic,
+        )
+        self.targets = Targets(
+            self.bindings,
+            self.guests,
+            self._delivery,
+            self._lanes,
+            self.room,
+            self.quotas,
+            self._notices,
+            self._endings,
+            store,
+            self.tally,
+            spawn=spawn,
+        )
+        self._binds = Binds(
+            settings,
+            self.guests,
+            self.bindings,
+            self.targets,
+            rates,
+            self.tally,
+            read_card=door.read_card,
+            time=clock.time,
+            monotonic=clock.monotonic,
+        )
+        self._router = Router(
+            ctx.node_id,
+            self.guests,
+            self.bindings,
+            self.targets.flows,
+            rates,
+            self._intake,
+            self._lanes,
+            self._endings,
+            self.tally,
+            own=own,
+            time=clock.time,
+            monotonic=clock.monotonic,
+        )
+        self.stalls = Stalls(self.targets.flows, self.tally, ctx)
+        acks = Acks(self.targets.flows, self._delivery, self._endings, self.tally)
+        self.take_frames = self._router.take_frames
+        self.take_bind = self._binds.take_bind
+        self.take_unbind = self._binds.take_unbind
+        self.take_ack = acks.take_ack
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether an operator ended new binds and frames."""
+        return self._router.is_closed
+
+    async def restore(self) -> None:
+        """Take what is in the store since before a restart; before anything is handled."""
+        now = self._ctx.clock.time()
+        for kept in await self.store.mailboxes():
+            self.targets.restore(kept, now)
+        for count in await self.store.counts():
+            self.room.restore(count)
+            self.targets.restore_frames(count)
+
+    def session_joined(self, session: ServiceSession) -> None:
+        """A session was established."""
+        peer = session.peer
+        if peer.verified is Verified.SESSION and peer.fingerprint is not None:
+            stranger = self._admission.is_stranger(peer.node_id, peer.fingerprint)
+            kept_out = self._admission.admit(peer.node_id, peer.fingerprint)
+            self.guests.add(Guest(session, peer.fingerprint, kept_out, stranger=stranger))
+
+    def session_left(self, session: ServiceSession, reason: Reason) -> None:
+        """A session ended."""
+        guest = self.guests.remove(session)
+        if guest is None:
+            return
+        self.targets.leave(session, guest.node, self._ctx.clock.time())
+        if self.guests.session(guest.node) is None:
+            self._notices.left(guest.node)
+
+    async def tick(self) -> None:
+        """Do what goes by time; called twice a second."""
+        now = self._ctx.clock.time()
+        deadline = self.bindings.next_deadline
+        if deadline is not None and deadline <= now:
+            self.targets.end(self.bindings.expire(now))
+        self._delivery.repeat_due()
+        self._lanes.expire()
+        self.stalls.look()
+        await self._expire(int(now * 1000))
+
+    def drain(self) -> int:
+        """Take no more binds and frames, and tell everybody; returns how many were told."""
+        self._router.is_closed = self._binds.is_closed = True
+        refused = Cause.RESTARTING.refuse()
+        guests = self.guests.all()
+        for guest in guests:
+            self._notices.tell(guest.node, RelayNotify(refused.reason, detail=refused.detail))
+        self._ctx.events.emit(
+            NetworkEvent(
+                action="relay_draining",
+                detail=f"{len(guests)} peers were told",
+                at=self._ctx.clock.time(),
+            )
+        )
+        return len(guests)
+
+    def waiting_targets(self) -> list[str]:
+        """For whom something waits."""
+        return sorted(self.quotas.targets)
+
+    def store_lost(self) -> None:
+        """What was stored is out of reach: count anew, and put the mailboxes again."""
+        self.room.forget()
+        for mailbox in self.bindings.mailboxes:
+            self.targets.keep(mailbox)
+
+    async def close(self) -> None:
+        """Keep what waits, and end."""
+        self._delivery.flush()
+        await self.store.close()
+
+    async def _expire(self, now_ms: int) -> None:
+        if self._is_expiring or not self.quotas.total.frames:
+            return
+        self._is_expiring = True
+        try:
+            while gone := await self.store.expire(now_ms, _EXPIRE_FRAMES):
+                for frame in gone:
+                    self._end(frame, Cause.EXPIRED, Counter.EXPIRED)
+                if len(gone) < _EXPIRE_FRAMES:
+                    return
+        finally:
+            self._is_expiring = False
+
+    def _evicted(self, gone: Sequence[Gone]) -> None:
+        for frame in gone:
+            self._end(frame, Cause.EVICTED, Counter.EVICTED)
+
+    def _end(self, frame: Gone, cause: Cause, counter: Counter) -> None:
+        self._delivery.gone(frame.row)
+        self.room.give_back(frame.to, frame.sender, frame.qos, frame.size, stranger=frame.stranger)
+        refused = cause.refuse(target=frame.to)
+        self._endings.end(frame.sender, frame.message_id, frame.sequence, refused, counter=counter)
