@@ -15,8 +15,12 @@ from msgspec import structs
 from thenodes_plugin_api import (
     Body,
     ConfigDefaults,
+    DeliveryOptions,
+    DeliveryOutcome,
+    DeliveryStatus,
     EventSink,
     Level,
+    NotConnected,
     Payload,
     PeerInfo,
     PeerRecord,
@@ -59,8 +63,9 @@ from .plugins.host import PluginHost
 from .plugins.policy import GatePolicy, make_policy
 from .plugins.questions import Questions
 from .plugins.watchdog import Stall
-from .relayed.ground import make_ground
+from .relayed.outbound import Outbound
 from .relayed.plugin import check_relay, relay_plugins
+from .relayed.relaying import Relaying, make_relaying
 from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
 from .store.state_dir import StateDir
@@ -72,6 +77,7 @@ __all__ = ["Node"]
 _PLUGIN_STOP_SECONDS = 0.6
 _PLUGIN_CANCEL_SECONDS = 0.1
 _OTHER_DESCRIPTORS = 100
+_SENT = DeliveryOutcome(DeliveryStatus.SENT)
 
 # The first words of the node's own commands and of the prompt's.
 _RESERVED = BUILTIN_COMMANDS | {"exit", "quit"}
@@ -133,6 +139,7 @@ class Node:
         self._started_at = 0.0
         self._network: PeerNetwork | None = None
         self._state: StateDir
+        self._outbound: Outbound
 
     @property
     def id(self) -> str:
@@ -186,10 +193,29 @@ class Node:
         return self._network
 
     async def send(
-        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
-    ) -> None:
-        """Queue a message for a connected peer; see `PeerManager.send`."""
-        await self.peers.send(to, body, payload, timeout_seconds=timeout_seconds)
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        """Send a message over the session with a node, else through a relay.
+
+        See `PluginContext.send`; but any kind may be sent over a session.
+        """
+        try:
+            if options is not None and options.confirm:
+                return await self._outbound.send_confirmed(
+                    to, body, payload, options=options, timeout_seconds=timeout_seconds
+                )
+            await self.peers.send(to, body, payload, timeout_seconds=timeout_seconds)
+            return _SENT
+        except NotConnected:
+            return await self._outbound.send(
+                to, body, payload, options=options, timeout_seconds=timeout_seconds
+            )
 
     def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer; see `PeerManager.broadcast`."""
@@ -322,7 +348,9 @@ class Node:
         self._started_at = self.clock.time()
         network = self._network = self._make_network()
         stack.callback(network.trust.save)
-        self._host.prepare(self._make_services(), config.plugin, self._plugin_dir)
+        relaying = self._make_relaying()
+        self._outbound = relaying.outbound
+        self._host.prepare(self._make_services(relaying), config.plugin, self._plugin_dir)
         self._add_commands()
         self._host.roster.on_change(self._plugins_changed)
         stack.enter_context(self._host.roster.watch(self._on_stall))
@@ -450,7 +478,7 @@ class Node:
             self.clock,
         )
 
-    def _make_services(self) -> Services:
+    def _make_services(self, relaying: Relaying) -> Services:
         return Services(
             node_id=self.id,
             realm=self.realm,
@@ -459,9 +487,19 @@ class Node:
             peer_store=self.known,
             events=self.events,
             questions=Questions(os.urandom),
-            ground=make_ground(
-                self.config, self._started, self._host, self.commands, self.counters, self.clock
-            ),
+            delivery=relaying.outbound,
+            ground=relaying.ground,
+        )
+
+    def _make_relaying(self) -> Relaying:
+        return make_relaying(
+            self.config,
+            self._started,
+            self._host,
+            self.commands,
+            self._supervisor,
+            self.counters,
+            self.clock,
         )
 
     def _plugin_dir(self, plugin_id: str) -> Path:

@@ -100,7 +100,7 @@ class Parts:
     ) -> None:
         self.delivered.append((relay, frames, settled))
 
-    def use(self, carrier: Carrier) -> Undo:
+    def use(self, carrier: Carrier, fault: Any) -> Undo:
         self.carriers.append(carrier)
         return lambda: self.carriers.remove(carrier)
 

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
+    DeliveryMetadata,
     FrameHandler,
     Level,
     Message,
@@ -262,7 +263,13 @@ class PeerManager:
             await self._changed.wait()
 
     async def send(
-        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        *,
+        timeout_seconds: float = 5.0,
+        delivery: DeliveryMetadata | None = None,
     ) -> None:
         """Queue a message for a connected peer.
 
@@ -275,7 +282,7 @@ class PeerManager:
         session = self._sessions.get(to)
         if session is None:
             raise NotConnected(f"no session with {to}")
-        frame = session.codec.encode(Message(body, payload, self.local.node_id, to))
+        frame = session.codec.encode(Message(body, payload, self.local.node_id, to, delivery))
         if not session.outbox.offer(frame):
             await session.send(frame, timeout_seconds=timeout_seconds)
 

@@ -158,7 +158,7 @@ class Door:
     def offer_carrier(self, carrier: Carrier) -> None:
         """Let the node send through `carrier`."""
         self._check_open()
-        self._undo.append(self._ground.carriers.use(carrier))
+        self._undo.append(self._ground.carriers.use(carrier, self._fault))
 
     def add_command(self, command: ServiceCommand) -> None:
         """Add a command, until the plugin stops."""

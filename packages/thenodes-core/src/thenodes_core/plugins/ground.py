@@ -94,8 +94,12 @@ class SealedInbound(Protocol):
 class Carriers(Protocol):
     """Sends through a carrier to peers with whom there is no session."""
 
-    def use(self, carrier: Carrier) -> Undo:
+    def use(self, carrier: Carrier, fault: Callable[[str, BaseException], None]) -> Undo:
         """Send through this one from now on; returns what takes it back.
+
+        Args:
+            carrier: a service's.
+            fault: told of what it raises that it should not.
 
         Raises:
             ValueError: another is used.

@@ -55,6 +55,7 @@ class Roster:
         self._slots: dict[str, Slot] = {}
         self._tops: dict[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
+        self._follow: Callable[[Message], Tracked | None] = lambda message: None
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots.values())
@@ -93,6 +94,13 @@ class Roster:
         """Call `listener` whenever another set of plugins runs, or other ones."""
         self._listeners.append(listener)
 
+    def follow(self, follow: Callable[[Message], Tracked | None]) -> None:
+        """Let `follow` say whether somebody wants to know what becomes of a message.
+
+        It is asked of those that come with delivery data.
+        """
+        self._follow = follow
+
     def changed(self) -> None:
         """Let claims, and all who listen, follow what runs now."""
         self._claim()
@@ -115,13 +123,17 @@ class Roster:
             messages: of one peer, in order.
             questions: take the replies among them.
         """
-        batches: dict[Slot, list[Message]] = {}
-        targets: Sequence[list[Message]] = ()
+        batches: dict[Slot, list[Item]] = {}
+        targets: Sequence[list[Item]] = ()
         previous: Body | None = None
         for message in messages:
             body = message.body
             # Messages of one kind come in runs and share their decoded body.
             if body is not previous:
+                if message.delivery is not None and (item := self._follow(message)) is not None:
+                    self._track(item, batches, questions)
+                    previous = None
+                    continue
                 previous = body
                 found = self._slots_for(message, questions)
                 targets = [batches.setdefault(slot, []) for slot in found]
@@ -134,23 +146,26 @@ class Roster:
 
     def deliver_tracked(self, items: Sequence[Tracked], questions: Questions) -> bool:
         """As `deliver`, of messages whose fate somebody wants to know."""
-        batches: dict[Slot, list[Tracked]] = {}
+        batches: dict[Slot, list[Item]] = {}
         for item in items:
-            body = item.message.body
-            if type(body) is Extension and body.reply_to is not None:
-                answered = questions.answer(item.message)
-                if not answered:
-                    self._counters.add("messages_dropped", reason="unexpected_reply")
-                item.end(Fate.HAD if answered else Fate.UNCLAIMED)
-                continue
-            slots = list(self._slots_for(item.message, questions))
-            if not slots:
-                item.end(Fate.UNCLAIMED)
-                continue
-            for slot, one in zip(slots, share(item, len(slots)), strict=True):
-                batches.setdefault(slot, []).append(one)
+            self._track(item, batches, questions)
         crowded = [slot.offer(batch) for slot, batch in batches.items()]
         return any(crowded)
+
+    def _track(self, item: Tracked, batches: dict[Slot, list[Item]], questions: Questions) -> None:
+        body = item.message.body
+        if type(body) is Extension and body.reply_to is not None:
+            answered = questions.answer(item.message)
+            if not answered:
+                self._counters.add("messages_dropped", reason="unexpected_reply")
+            item.end(Fate.HAD if answered else Fate.UNCLAIMED)
+            return
+        slots = list(self._slots_for(item.message, questions))
+        if not slots:
+            item.end(Fate.UNCLAIMED)
+            return
+        for slot, one in zip(slots, share(item, len(slots)), strict=True):
+            batches.setdefault(slot, []).append(one)
 
     def _slots_for(self, message: Message, questions: Questions) -> Iterable[Slot]:
         body = message.body
