@@ -16,6 +16,7 @@ from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
 from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
+from thenodes_core.security.refusal import DropReason
 from thenodes_plugin_api import parse_manifest
 from thenodes_relay.causes import Cause
 from thenodes_relay.counters import Counter
@@ -73,6 +74,15 @@ def test_every_reason_of_the_relay_is_documented(cause: Cause) -> None:
     (section,) = re.findall(r"^## What relays say\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE)
 
     assert f"| `{cause.reason}` |" in section
+
+
+@pytest.mark.parametrize("reason", list(DropReason))
+def test_every_reason_against_what_came_through_a_relay_is_documented(reason: DropReason) -> None:
+    (section,) = re.findall(
+        r"^### What came through a relay\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE
+    )
+
+    assert f"| `{reason}` |" in section
 
 
 TRUST = (ROOT / "packages/thenodes-core/src/thenodes_core/security/trust.py").read_text()
@@ -149,6 +159,15 @@ def test_the_configurations_of_the_security_guide_are_valid() -> None:
     assert len(examples) == 3
     for example in examples:
         validate(make_config(tomllib.loads(example)).config)
+
+
+def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
+    relay, user = blocks(ROOT / "docs" / "relay.md", "toml")
+
+    for example in (relay, user):
+        table = make_config(tomllib.loads(example)).config
+        validate(table)
+        assert table.network.relay.is_on
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
