@@ -13,7 +13,8 @@ with atheris.instrument_imports(include=["thenodes_core", "thenodes_plugin_api"]
     from thenodes_core.protocol.codec import Codec, UnknownKind
     from thenodes_core.protocol.codec_bin import BinaryCodec
     from thenodes_core.protocol.codec_json import JsonCodec
-    from thenodes_plugin_api import Message, PayloadError, PayloadTooLarge
+    from thenodes_core.protocol.forward import message_of
+    from thenodes_plugin_api import Frame, Message, PayloadError, PayloadTooLarge
 
 __all__ = ["BINARY", "JSON", "LIMITS", "check", "fuzz"]
 
@@ -26,12 +27,13 @@ _READERS: dict[str, Codec] = {"binary": BinaryCodec(LIMITS), "json": JsonCodec(L
 
 
 def check(codec: Codec, data: bytes) -> None:
-    """Decode `data`; what is a message must survive being sent on.
+    """Decode `data`; what is a message or a frame must survive being sent on.
 
     Raises:
         Exception: decoding raised anything but ProtocolError, encoding anything but
             what `Codec.encode` promises, or the message came back as another.
     """
+    _check_frames(codec, data)
     try:
         messages = codec.decode(data)
     except ProtocolError:
@@ -43,6 +45,20 @@ def check(codec: Codec, data: bytes) -> None:
         sent = _encode(codec, message)
         if sent is not None and (back := _READERS[codec.name].decode(sent)) != [message]:
             raise AssertionError(f"{message!r} came back as {back!r}")
+
+
+def _check_frames(codec: Codec, data: bytes) -> None:
+    try:
+        parts = codec.read(data)
+    except ProtocolError:
+        return
+    for frame in (item for part in parts for item in part if isinstance(item, Frame)):
+        if (back := BINARY.read(frame.data)) != [[frame]]:
+            raise AssertionError(f"{frame!r} came back as {back!r}")
+        try:
+            JSON.encode(message_of(frame.data, "here", "there"))
+        except (PayloadTooLarge, PayloadError):
+            continue
 
 
 def _encode(codec: Codec, message: Message) -> bytes | None:

@@ -123,7 +123,10 @@ class ServiceSession(Protocol):
 
     @property
     def is_configured(self) -> bool:
-        """Whether it was dialled at an address of the operator's."""
+        """Whether it was dialled at an address of the operator's.
+
+        It may become true later: where the peer is dialled and a session is there already.
+        """
         ...
 
     @property
@@ -144,7 +147,9 @@ class ServiceSession(Protocol):
     def offer(self, frames: Sequence[bytes]) -> int:
         """Queue RELAY_FWD frames, in order, as far as there is room; never waits.
 
-        For a peer that speaks JSON the header is written anew.
+        There is room for 256 KiB, `limits.window_bytes`, and half of `limits.outbox_frames`.
+        For a peer that speaks JSON the header is written anew; a frame that has no form in
+        JSON counts as taken, and is dropped and counted.
 
         Returns:
             How many were taken: the first ones.
@@ -360,7 +365,8 @@ class ServiceDoor(Protocol):
     ) -> None:
         """Be told of sessions; of those that there are already, at once.
 
-        Of a session that another takes the place of, the other is told first.
+        Of a session that another takes the place of, the other is told first. Nothing that
+        a session brings comes after it was told as left.
         """
         ...
 
