@@ -188,7 +188,10 @@ class Grants:
 
     def drop(self, relay: str, to: str) -> None:
         """A binding is over."""
-        if self._bound.pop((relay, to), None) is not None:
+        bound = self._bound.pop((relay, to), None)
+        if bound is not None:
+            # Routes still hold it.
+            bound.is_stale = True
             self._flight.closed(relay, to)
 
     def ended(self, session: ServiceSession, binding_id: str) -> bool:

@@ -7,7 +7,7 @@ from thenodes_plugin_api import PluginContext, QoS, Reason, RelayBindAck, RelayN
 from .agenda import Agenda, Appointment
 from .asks import Asks
 from .links import Link, Links
-from .mailboxes import Mailboxes, order_relays
+from .mailboxes import Choice, Mailboxes, order_relays
 
 __all__ = ["Keeper"]
 
@@ -91,6 +91,7 @@ class Keeper:
         self._mailboxes.forced(link.relay, wanted=True)
         if ends_at is not None:
             self._ends_at[link.relay] = ends_at
+        self._choose()
         ack = await self._ask(link, store=store, timeout_seconds=timeout_seconds)
         if not ack.ok:
             self._mailboxes.forced(link.relay, wanted=False)
@@ -101,9 +102,7 @@ class Keeper:
         """Do what is to be done now, and see to it that the rest is done in time."""
         now = self._ctx.clock.monotonic()
         self._let_go()
-        choice = self._mailboxes.choose(now)
-        if choice.card and choice.mailboxes:
-            self._card = self._ctx.service.sign_card(choice.card)
+        choice = self._choose()
         for relay in self._mailboxes.to_ask(choice, self._card, now):
             link = self._links.get(relay)
             if link is not None and link.is_up:
@@ -118,6 +117,13 @@ class Keeper:
         deadline = self._mailboxes.next_deadline(now)
         if deadline is not None:
             self._again = self._agenda.call_later(max(0.0, deadline - now), self.tend)
+
+    def _choose(self) -> Choice:
+        """Choose relays, and name them in the card."""
+        choice = self._mailboxes.choose(self._ctx.clock.monotonic())
+        if choice.card and choice.mailboxes:
+            self._card = self._ctx.service.sign_card(choice.card)
+        return choice
 
     async def _ask(self, link: Link, *, store: bool, timeout_seconds: float) -> RelayBindAck:
         session = link.use()

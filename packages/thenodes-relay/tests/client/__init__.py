@@ -1,0 +1,1 @@
+"""The node's side of relays, with relays that a test holds."""
