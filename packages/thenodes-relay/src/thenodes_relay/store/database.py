@@ -42,9 +42,9 @@ _NODES_KEPT = 65_536
 class Batch(msgspec.Struct, frozen=True):
     """What goes into one transaction, in this order."""
 
+    removes: Sequence[int] = ()
     changes: Sequence[Change] = ()
     marks: Sequence[int] = ()
-    removes: Sequence[int] = ()
     frames: Sequence[Stored] = ()
 
 
@@ -145,6 +145,7 @@ class Database:
         if not (batch.changes or batch.marks or batch.removes):
             return ()
         self._connection.execute("BEGIN IMMEDIATE")
+        removed = self._delete(encode(batch.removes)) if batch.removes else ()
         for statement, parameters in batch.changes:
             self._do(statement, *parameters)
         if batch.marks:
@@ -152,7 +153,7 @@ class Database:
                 f"INSERT OR IGNORE INTO sent SELECT row FROM frames WHERE row {THESE}",
                 encode(batch.marks),
             )
-        return self._delete(encode(batch.removes)) if batch.removes else ()
+        return removed
 
     def _delete(self, rows: str) -> Sequence[tuple[str, int]]:
         places = f"SELECT json_group_array(json_array(target, row)) FROM frames WHERE row {THESE}"

@@ -18,6 +18,7 @@ VERSION = 1
 _APPLICATION = 0x544E726C  # "TNrl", so that another program's database is not taken for ours.
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
+_FRACTIONS_AT, _FRACTIONS = slice(21, 24), b"\x40\x20\x20"  # The same in every database.
 _COOKIE_AT, _VERSION_AT, _APPLICATION_AT = slice(40, 44), slice(60, 64), slice(68, 72)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _CHECKPOINT_BYTES = 16 * 1024 * 1024
@@ -118,8 +119,9 @@ def prepare(path: Path) -> None:
         ) from error
     try:
         header = os.read(descriptor, _HEADER_BYTES)
+        is_header = header.startswith(_MAGIC) and header[_FRACTIONS_AT] == _FRACTIONS
         has_tables = any(header[_COOKIE_AT])
-        if header.startswith(_MAGIC) and len(header) == _HEADER_BYTES and has_tables:
+        if is_header and has_tables and len(header) == _HEADER_BYTES:
             version = int.from_bytes(header[_VERSION_AT], "big")
             _check(path, version, int.from_bytes(header[_APPLICATION_AT], "big"))
         os.fchmod(descriptor, 0o600)

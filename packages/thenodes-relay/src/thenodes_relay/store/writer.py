@@ -162,9 +162,9 @@ class Writer:
         frames = self._take_frames()
         owed = self._take_owed()
         batch = Batch(
+            removes=[*owed.removes, *_take(work.removes)],
             changes=[*owed.changes, *_take(work.changes)],
             marks=_take(work.marks),
-            removes=[*owed.removes, *_take(work.removes)],
             frames=[frame for frame, _ in frames],
         )
         written = self._write(batch)
@@ -211,13 +211,17 @@ class Writer:
 
     def _write_parts(self, batch: Batch, frames: Sequence[tuple[Stored, Told]]) -> None:
         """Write what can be: what makes room first, then frames until one does not fit."""
-        rest = Batch(changes=batch.changes, marks=batch.marks, removes=batch.removes)
-        written = self._write(rest)
-        is_full = written is None
+        room = Batch(removes=batch.removes)
+        written = self._write(room)
         if written is None:
-            self._owed = Batch(changes=batch.changes[-_OWED:], removes=batch.removes)
+            self._owed = Batch(removes=batch.removes, changes=batch.changes[-_OWED:])
         else:
-            self._note(written, rest, ())
+            self._note(written, room, ())
+            # A frame is not to be kept longer than its mailbox.
+            written = self._write(Batch(changes=batch.changes, marks=batch.marks))
+            if written is None:
+                self._owed = Batch(changes=batch.changes[-_OWED:])
+        is_full = written is None
         for start in range(0, len(frames), _PIECE):
             piece = frames[start : start + _PIECE]
             part = Batch(frames=[frame for frame, _ in piece])
