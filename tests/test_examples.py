@@ -40,6 +40,18 @@ def test_the_demo_puts_on_one_node_and_reads_on_the_other() -> None:
     assert lines[5] == "Both nodes have stopped, with exit codes 0 and 0."
 
 
+def test_the_relay_chat_tells_who_was_away_what_was_said() -> None:
+    lines = run("relay_chat/demo.py").splitlines()
+
+    assert "Alice: chat say <Bob> hello      ->  stored at " in lines[2]
+    assert lines[4].endswith(": hello (seal)")
+    assert lines[6].endswith(": hi back (seal)")
+    assert lines[7:] == [
+        "Neither was ever connected with the other.",
+        "All nodes have stopped.",
+    ]
+
+
 @contextmanager
 def json_client(*arguments: str) -> Iterator[IO[str]]:
     """Runs the client; what it prints."""
