@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         outbox_frames: frames waiting for one peer.
         outbox_bytes: bytes waiting for one peer.
         window_bytes: bytes waiting for one peer beyond which nothing is queued that a
-            service such as a relay brings.
+            service such as a relay brings; `outbox_bytes` where that is less.
         heartbeat_seconds: silence after which a peer is asked for a sign of life;
             after three times as long its session is cut.
         progress_seconds: a peer that takes nothing of what is queued for it for

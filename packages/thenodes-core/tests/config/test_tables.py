@@ -198,6 +198,7 @@ DEFAULTS: Mapping[str, object] = {
     "limits.coalesce_bytes": 65_536,
     "limits.outbox_frames": 4096,
     "limits.outbox_bytes": 4_194_304,
+    "limits.window_bytes": 262_144,
     "limits.heartbeat_seconds": 10.0,
     "limits.progress_seconds": 5.0,
     "limits.close_seconds": 1.0,

@@ -282,3 +282,9 @@ async def test_frames_of_any_sizes_come_out_whole_in_order_and_within_bounds(
         # No message could have held the first frame of the next one, too.
         for message, following in zip(messages, starts[1:], strict=False):
             assert len(message) + sizes[following[0]] > room
+
+
+def test_a_window_is_no_larger_than_the_outbox() -> None:
+    outbox = make(window_bytes=100, outbox_bytes=10)
+
+    assert outbox.offer_all([b"x" * 5] * 3) == 2

@@ -298,3 +298,35 @@ async def test_what_was_sent_before_the_end_arrives_before_it() -> None:
     assert await far.receive() == b"last words"
     with pytest.raises(LinkClosed, match="4009"):
         await far.receive()
+
+
+async def test_a_message_that_is_cut_in_its_middle_was_sent_and_never_arrives() -> None:
+    network = MemoryNetwork()
+    near, far = await pair(network)
+    await near.send(b"whole")
+
+    network.cut_in_message()
+    await near.send(b"broken")
+
+    assert await far.receive() == b"whole"
+    assert [(await closed(link)).code for link in (near, far)] == [1006, 1006]
+    assert network.links == set()
+
+
+async def test_a_link_made_after_a_cut_is_whole() -> None:
+    network = MemoryNetwork()
+    network.cut_in_message()
+
+    near, far = await pair(network)
+    await near.send(b"there")
+
+    assert await far.receive() == b"there"
+
+
+async def test_messages_that_the_network_doubles_arrive_twice_in_order() -> None:
+    near, far = await pair(MemoryNetwork(doubles=lambda data: data != b"2"))
+
+    for data in (b"1", b"2", b"3"):
+        await near.send(data)
+
+    assert [await far.receive() for _ in range(5)] == [b"1", b"1", b"2", b"3", b"3"]

@@ -43,6 +43,8 @@ __all__ = ["FORWARD", "frame_of", "message_of", "pack_forward", "read_run", "spl
 FORWARD = RelayForward.code
 
 _PREFIX = struct.Struct(">IBBH")
+_LENGTH_BYTES = 4
+_FORMS: tuple[PayloadForm | None, ...] = (None, *PayloadForm)
 
 _decode = msgspec.msgpack.Decoder(ForwardHeader).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -76,9 +78,9 @@ def read_run(data: bytes, at: int, limits: Limits) -> tuple[list[Frame], int]:
             if kind != FORWARD:
                 break
             body_at = at + PREFIX_BYTES + header_length
-            next_at = at + 4 + length
+            next_at = at + _LENGTH_BYTES + length
             if next_at > end or body_at > next_at:
-                reject_length(length, header_length, end - at - 4)
+                reject_length(length, header_length, end - at - _LENGTH_BYTES)
             if next_at - at > frame_max:
                 raise ProtocolError(
                     f"frame of {next_at - at} bytes, at most {frame_max} are allowed"
@@ -114,24 +116,29 @@ def pack_forward(
         encoded = _encode(header)
     except (UnicodeEncodeError, OverflowError) as error:
         raise PayloadError(f"{RelayForward.token} cannot be encoded: {error}") from error
-    if len(encoded) > limits.header_bytes:
+    header_length = len(encoded)
+    size = PREFIX_BYTES + header_length + len(body)
+    if header_length > limits.header_bytes:
         try:
-            check_header(FORWARD, len(encoded), limits)
+            check_header(FORWARD, header_length, limits)
         except ProtocolError as error:
             raise PayloadTooLarge(str(error)) from error
-    size = PREFIX_BYTES + len(encoded) + len(body)
     if size > limits.frame_bytes:
         raise PayloadTooLarge(
             f"{RelayForward.token} of {size} bytes: a frame holds at most {limits.frame_bytes}"
         )
-    return pack(make_head(FORWARD, form | REDELIVERED if redelivered else form, encoded), body)
+    flags = form | REDELIVERED if redelivered else form
+    return _PREFIX.pack(size - _LENGTH_BYTES, FORWARD, flags, header_length) + encoded + body
 
 
 def split_forward(data: bytes) -> tuple[PayloadForm | None, bytes]:
-    """Return a RELAY_FWD frame's payload: its form, None where it has none, and its bytes."""
+    """Return the payload of a RELAY_FWD frame that was read.
+
+    Returns:
+        Its form, None where it has none, and its bytes.
+    """
     _, _, flags, header_length = _PREFIX.unpack_from(data)
-    form = flags & FORM_MASK
-    return PayloadForm(form) if form else None, data[PREFIX_BYTES + header_length :]
+    return _FORMS[flags & FORM_MASK], data[PREFIX_BYTES + header_length :]
 
 
 def frame_of(message: Message, limits: Limits) -> Frame:
@@ -186,7 +193,7 @@ def message_of(data: bytes, sender: str, to: str) -> Message:
 
 
 def _check_form(form: int, size: int) -> None:
-    if form > max(PayloadForm):
+    if form >= len(_FORMS):
         raise ProtocolError(f"payload form {form} is not defined")
     if not form and size:
         raise ProtocolError(f"{RelayForward.token} has {size} bytes of body, but no form")

@@ -51,7 +51,7 @@ class Outbox:
         self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
         self._frames_max = limits.outbox_frames
         self._bytes_max = limits.outbox_bytes
-        self._window_bytes = limits.window_bytes
+        self._window_bytes = min(limits.window_bytes, limits.outbox_bytes)
         self._window_frames = max(1, limits.outbox_frames // 2)
         self._batch_bytes = limits.coalesce_bytes if coalesces else 0
         self._bytes = [0 for _ in Lane]

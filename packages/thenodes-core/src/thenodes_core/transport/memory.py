@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ class MemoryNetwork:
         delay_seconds: how long a message travels.
         loss: share of messages that never arrive, 0 to 1. WebSocket never loses
             a message; this is for tests of what must survive a loss.
+        doubles: whether a message arrives twice; it never does where it is None.
         queue_messages: messages on their way to one end; a sender waits at more.
         subprotocol: the encoding that links agree on.
         seed: makes the loss repeatable.
@@ -35,6 +37,7 @@ class MemoryNetwork:
         clock: Clock | None = None,
         delay_seconds: float = 0.0,
         loss: float = 0.0,
+        doubles: Callable[[bytes], bool] | None = None,
         queue_messages: int = 64,
         subprotocol: str = SUBPROTOCOLS[0],
         seed: int = 0,
@@ -42,6 +45,7 @@ class MemoryNetwork:
         self.clock = clock or SystemClock()
         self.delay_seconds = delay_seconds
         self.loss = loss
+        self.doubles = doubles
         self.queue_messages = queue_messages
         self.subprotocol = subprotocol
         self.random = random.Random(seed)
@@ -73,6 +77,11 @@ class MemoryNetwork:
         """Break every link, as a network does: nobody is told why."""
         for link in list(self.links):
             link.abort()
+
+    def cut_in_message(self) -> None:
+        """Break each link while the next message is on it: it was sent, and never arrives."""
+        for link in self.links:
+            link.is_cut_in_message = True
 
     def forget(self, port: int) -> None:
         """Remove a listener."""
@@ -121,6 +130,7 @@ class MemoryLink:
         self._end: LinkClosed | None = None
         self._taken: Taken | None = None
         self.received_bytes = 0
+        self.is_cut_in_message = False
 
     @property
     def unsent_bytes(self) -> int:
@@ -161,6 +171,11 @@ class MemoryLink:
         room = network.queue_messages - other._waiting_messages
         if self._end is not None or room < len(messages):
             return False
+        if self.is_cut_in_message:
+            self.abort()
+            return True
+        if network.doubles is not None:
+            messages = tuple(m for one in messages for m in (one,) * (1 + network.doubles(one)))
         for data in messages:
             if network.loss and network.random.random() < network.loss:
                 continue
