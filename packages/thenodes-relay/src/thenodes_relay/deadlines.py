@@ -32,6 +32,11 @@ class Deadlines(Generic[K]):
         return len(self._when)
 
     @property
+    def entries(self) -> int:
+        """How much room it takes: entries of the heap."""
+        return len(self._heap)
+
+    @property
     def next(self) -> float | None:
         """The soonest moment; None where nothing is due ever."""
         heap = self._heap

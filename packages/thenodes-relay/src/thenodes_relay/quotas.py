@@ -14,6 +14,9 @@ from .store.base import Stored
 
 __all__ = ["Load", "Quotas"]
 
+# As with the default limits of frames.
+_FULL_TARGETS = 8
+
 
 class Load(msgspec.Struct, frozen=True, gc=False):
     """What waits.
@@ -65,10 +68,10 @@ class Quotas:
     Whoever queues or stores a frame takes room for it first, once, and gives the room back
     when the frame is kept no more. A target has `queue_max_per_target` frames and
     `queue_bytes_per_target` bytes; all together have `queue_max_global` frames, and as many
-    bytes as so many frames may have at targets that are full. One sender has at most a quarter
-    of a target's and a twentieth of everything; the frames from strangers together have half
-    of everything. A share is one frame at least. What a frame costs here does not depend on how
-    many wait.
+    bytes as full targets have of which so many frames are, or as eight have if that is more. One
+    sender has at most a quarter of a target's and a twentieth of everything; the frames from
+    strangers together have half of everything. A share is one frame at least. What a frame
+    costs here does not depend on how many wait.
 
     Args:
         settings: the limits.
@@ -79,7 +82,7 @@ class Quotas:
         size = settings.queue_bytes_per_target
         self._target_max = Load(frames, size)
         self._share_max = _part(self._target_max, 4)
-        self._all_max = Load(most, max(size, size * most // frames))
+        self._all_max = Load(most, size * max(_FULL_TARGETS * frames, most) // frames)
         self._sender_max = _part(self._all_max, 20)
         self._strangers_max = _part(self._all_max, 2)
         self._targets: dict[str, _Target] = {}
