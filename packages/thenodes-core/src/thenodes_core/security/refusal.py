@@ -6,7 +6,10 @@ import enum
 
 from thenodes_plugin_api import Reason
 
-__all__ = ["DropReason", "Refused"]
+__all__ = ["MOST_AGE_MS", "DropReason", "Refused"]
+
+MOST_AGE_MS = 30 * 24 * 60 * 60 * 1000
+"""How long after it was made a frame may still be delivered; no relay keeps one for longer."""
 
 
 class DropReason(enum.StrEnum):
