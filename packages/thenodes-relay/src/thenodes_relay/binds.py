@@ -17,6 +17,7 @@ from thenodes_plugin_api import (
 )
 
 from .admission import Rates
+from .alarms import Alarms
 from .bindings import Bindings
 from .causes import Cause, Refused
 from .counters import Counter, Tally
@@ -38,6 +39,7 @@ class Binds:
         targets: the mailboxes' frames.
         rates: how often.
         tally: counts.
+        alarms: tells the operator.
         read_card: checks an identity card.
         time: Unix seconds.
         monotonic: seconds that never go back.
@@ -51,6 +53,7 @@ class Binds:
         targets: Targets,
         rates: Rates,
         tally: Tally,
+        alarms: Alarms,
         *,
         read_card: Callable[[bytes], CardInfo],
         time: Callable[[], float],
@@ -62,6 +65,7 @@ class Binds:
         self._targets = targets
         self._rates = rates
         self._tally = tally
+        self._alarms = alarms
         self._read_card = read_card
         self._time = time
         self._monotonic = monotonic
@@ -85,8 +89,10 @@ class Binds:
             answer = self._refuse(body, Reason.RESTARTING)
         elif guest.kept_out is not None:
             answer = self._refuse(body, guest.kept_out.reason)
+            self._alarms.refused(guest.node, guest.kept_out)
         elif refused := self._rates.take(guest.node, 1, 0, self._monotonic()):
             answer = self._refuse(body, refused.reason)
+            self._alarms.refused(guest.node, refused)
         elif body.target == MAILBOX:
             answer = self._open(guest, body)
         else:
@@ -116,6 +122,7 @@ class Binds:
             now=self._time(),
         )
         if isinstance(opened, Refused):
+            self._alarms.refused(guest.node, opened)
             standing = self._bindings.mailbox(guest.node)
             return self._refuse(
                 body, opened.reason, None if standing is None else standing.binding_id
@@ -137,6 +144,7 @@ class Binds:
             now=self._time(),
         )
         if isinstance(bound, Refused):
+            self._alarms.refused(guest.node, bound)
             standing = self._bindings.find(guest.node, body.target)
             return self._refuse(
                 body, bound.reason, None if standing is None else standing.binding_id

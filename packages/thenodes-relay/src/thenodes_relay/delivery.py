@@ -16,8 +16,6 @@ from .store.base import FrameStore, Stored
 __all__ = ["Delivery", "Released"]
 
 _TAKE_FRAMES = 1024
-_TAKE_LEAST = 16
-_TAKE_BYTES = 2 * 1024 * 1024
 
 
 class Released(Protocol):
@@ -41,6 +39,7 @@ class Delivery:
         unacked: when to repeat.
         released: told of every frame that is removed.
         tally: counts.
+        late: told of a frame that was stored after its mailbox had ended.
         time: Unix seconds.
         monotonic: seconds that never go back.
         spawn: runs work in the background.
@@ -53,6 +52,7 @@ class Delivery:
         released: Released,
         tally: Tally,
         *,
+        late: Callable[[Flow], None],
         time: Callable[[], float],
         monotonic: Callable[[], float],
         spawn: Callable[[Coroutine[object, object, object]], object],
@@ -61,6 +61,7 @@ class Delivery:
         self._unacked = unacked
         self._released = released
         self._tally = tally
+        self._late = late
         self._time = time
         self._monotonic = monotonic
         self._spawn = spawn
@@ -83,6 +84,9 @@ class Delivery:
     def stored(self, flow: Flow, frame: Stored) -> None:
         """A frame for the target was stored just now."""
         flow.note_stored(frame.row, frame.qos)
+        if flow.is_closed:
+            self._late(flow)
+            return
         if flow.session is None:
             return
         if flow.is_behind:
@@ -99,6 +103,7 @@ class Delivery:
             return None
         del self._in_flight[frame.row]
         self._unacked.acked(frame.row)
+        flow.blocked_since = None
         self._remove(frame.row)
         self._released(flow.node, frame.sender, QoS.RELIABLE, frame.size, stranger=frame.stranger)
         flow.room.set()
@@ -111,6 +116,11 @@ class Delivery:
             del flow.in_flight[key]
             self._unacked.acked(row)
             flow.room.set()
+
+    def forget(self) -> None:
+        """What was stored is lost: nothing of it is repeated."""
+        for row in tuple(self._in_flight):
+            self.gone(row)
 
     def repeat_due(self) -> None:
         """Hand over again what was not acknowledged in time."""
@@ -136,7 +146,7 @@ class Delivery:
 
     async def _read_on(self, flow: Flow, session: ServiceSession) -> None:
         known = flow.known_row
-        frames = await self._store.take(flow.node, flow.cursor, flow.take_frames)
+        frames = await self._store.take(flow.node, flow.cursor, _TAKE_FRAMES)
         if flow.session is not session:
             return
         if not frames:
@@ -144,8 +154,6 @@ class Delivery:
             if flow.known_row <= flow.cursor:
                 flow.catch_up()
             return
-        mean = sum(len(frame.data) for frame in frames) // len(frames)
-        flow.take_frames = min(_TAKE_FRAMES, max(_TAKE_LEAST, _TAKE_BYTES // mean))
         at = 0
         while at < len(frames):
             taken = self._hand_over(flow, session, frames[at:])
@@ -162,8 +170,6 @@ class Delivery:
         if len(flow.in_flight) < IN_FLIGHT_MAX:
             session.on_room(flow.room.set)
         await flow.room.wait()
-        if flow.session is session and len(flow.in_flight) < IN_FLIGHT_MAX:
-            flow.blocked_since = None
 
     def _hand_over_fresh(self, flow: Flow, session: ServiceSession) -> None:
         if flow.session is not session:
@@ -186,6 +192,9 @@ class Delivery:
             return 0
         now_ms = int(self._time() * 1000)
         fit = [frame for frame in frames if frame.expires_at > now_ms]
+        for frame in fit:
+            # What the store knows of it may be a moment old.
+            frame.is_sent = frame.is_sent or frame.row <= flow.sent_row
         taken = session.offer([marked(f.data) if f.is_sent else f.data for f in fit])
         self._note_handed_over(flow, fit[:taken])
         if taken == len(fit):
@@ -208,6 +217,8 @@ class Delivery:
 
     def _note_handed_over(self, flow: Flow, frames: Sequence[Stored]) -> None:
         now = self._monotonic()
+        if frames:
+            flow.blocked_since = None
         fresh: list[int] = []
         repeats = 0
         for frame in frames:
@@ -239,7 +250,7 @@ class Delivery:
     async def _repeat(self, flow: Flow, session: ServiceSession, rows: Sequence[int]) -> None:
         after, waiting = rows[0] - 1, set(rows)
         while waiting:
-            frames = await self._store.take(flow.node, after, flow.take_frames)
+            frames = await self._store.take(flow.node, after, _TAKE_FRAMES)
             if not frames or flow.session is not session:
                 return
             after = frames[-1].row

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from thenodes_plugin_api import Frame, RelayNotify
 
+from .alarms import Alarms
 from .causes import Refused
 from .counters import Counter, Tally
 from .flow import MESSAGE_ID_BYTES
@@ -21,9 +22,11 @@ class Endings:
     Args:
         notices: tells the origins.
         tally: counts.
+        alarms: tells the operator.
     """
 
-    def __init__(self, notices: Notices, tally: Tally) -> None:
+    def __init__(self, notices: Notices, tally: Tally, alarms: Alarms) -> None:
+        self._alarms = alarms
         self._notices = notices
         self._tally = tally
 
@@ -67,6 +70,7 @@ class Endings:
         elif sequence is not None:
             detail = f"{detail} (sequence {sequence})"
         self._tally.add(Counter.DROPPED, reason=refused.reason)
+        self._alarms.refused(origin, refused)
         if counter is not None:
             self._tally.add(counter)
         notice = RelayNotify(refused.reason, binding_id, detail, named, refused.retry_after)

@@ -70,7 +70,7 @@ class Flow:
         fresh: frames that were stored in this turn of the loop.
         in_flight: reliable frames that the target has and did not acknowledge.
         is_draining: whether somebody reads from the store.
-        take_frames: how many to read at once, by the size of those before.
+        sent_row: up to this row all were handed over in an earlier session.
         queue: frames that wait in memory until the session takes them.
         room: set when there may be room again, or another session.
         blocked_since: seconds of the clock at which it stopped taking frames; None if it does.
@@ -92,8 +92,8 @@ class Flow:
         "plain_row",
         "queue",
         "room",
+        "sent_row",
         "session",
-        "take_frames",
     )
 
     def __init__(self, node: str, quotas: Quotas) -> None:
@@ -109,7 +109,7 @@ class Flow:
         self.fresh: list[Stored] = []
         self.in_flight: dict[AckKey, InFlight] = {}
         self.is_draining = False
-        self.take_frames = 64
+        self.sent_row = 0
         self.room = asyncio.Event()
         self.blocked_since: float | None = None
         self.is_stalled = False
@@ -137,6 +137,7 @@ class Flow:
         self.session = None
         self.in_flight.clear()
         self.fresh.clear()
+        self.sent_row = max(self.sent_row, self.cursor)
         self.cursor = 0
         self.is_behind = True
         self.blocked_since = None

@@ -11,6 +11,7 @@ from thenodes_plugin_api import QoS
 
 from .causes import Cause, Refused
 from .quotas import Quotas
+from .settings import Settings
 from .store.base import FlowCount, FrameStore, Gone
 
 __all__ = ["Depth", "Room"]
@@ -35,7 +36,8 @@ class Room:
     moment the limits are exceeded by as much.
 
     Args:
-        quotas: the limits.
+        settings: the limits of frames.
+        quotas: what is taken of the limits.
         store: holds bulk frames that may make way.
         evicted: told of those that did.
         spawn: runs work in the background.
@@ -43,12 +45,15 @@ class Room:
 
     def __init__(
         self,
+        settings: Settings,
         quotas: Quotas,
         store: FrameStore,
         *,
         evicted: Callable[[Sequence[Gone]], None],
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
+        self._frames_max = settings.queue_max_global
+        self._target_frames_max = settings.queue_max_per_target
         self._quotas = quotas
         self._store = store
         self._evicted = evicted
@@ -129,7 +134,8 @@ class Room:
         bulk = self._bulk if target is None else self._bulk_of(target)
         going = self._evicting.get(target, 0)
         load = self._quotas.total if target is None else self._quotas.waiting_for(target)
-        wanted = 1 + size * load.frames // max(1, load.bytes)
+        most = self._frames_max if target is None else self._target_frames_max
+        wanted = 1 if load.frames >= most else 1 + size * load.frames // max(1, load.bytes)
         if bulk < going + wanted:
             return False
         self._evicting[target] = going + wanted

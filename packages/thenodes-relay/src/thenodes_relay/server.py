@@ -17,6 +17,7 @@ from thenodes_plugin_api import (
 
 from .acks import Acks
 from .admission import Admission, Rates
+from .alarms import Alarms
 from .bindings import Bindings
 from .binds import Binds
 from .causes import Cause
@@ -76,8 +77,10 @@ class RelayServer:
             store,
             self.tally,
         )
-        self._endings = Endings(self._notices, self.tally)
+        alarms = Alarms(ctx)
+        self._endings = Endings(self._notices, self.tally, alarms)
         self.room = Room(
+            settings,
             self.quotas,
             store,
             evicted=self._evicted,
@@ -88,6 +91,7 @@ class RelayServer:
             Retries(random.random),
             self.room.give_back,
             self.tally,
+            late=lambda flow: self.targets.purge(flow.node),
             time=clock.time,
             monotonic=clock.monotonic,
             spawn=spawn,
@@ -130,6 +134,7 @@ class RelayServer:
             self.targets,
             rates,
             self.tally,
+            alarms,
             read_card=door.read_card,
             time=clock.time,
             monotonic=clock.monotonic,
@@ -195,7 +200,10 @@ class RelayServer:
         self._delivery.repeat_due()
         self._lanes.expire()
         self.stalls.look()
-        await self._expire(int(now * 1000))
+        if self.quotas.total.frames and not self._is_expiring:
+            # Not awaited: a slow disk is not to hold up the repeats.
+            self._is_expiring = True
+            self._ctx.spawn(self._expire(int(now * 1000)), name="expire")
 
     def drain(self) -> int:
         """Take no more binds and frames, and tell everybody; returns how many were told."""
@@ -219,6 +227,7 @@ class RelayServer:
 
     def store_lost(self) -> None:
         """What was stored is out of reach: count anew, and put the mailboxes again."""
+        self._delivery.forget()
         self.room.forget()
         for mailbox in self.bindings.mailboxes:
             self.targets.keep(mailbox)
@@ -229,9 +238,6 @@ class RelayServer:
         await self.store.close()
 
     async def _expire(self, now_ms: int) -> None:
-        if self._is_expiring or not self.quotas.total.frames:
-            return
-        self._is_expiring = True
         try:
             while gone := await self.store.expire(now_ms, _EXPIRE_FRAMES):
                 for frame in gone:

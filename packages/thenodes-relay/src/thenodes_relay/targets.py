@@ -72,6 +72,7 @@ class Targets:
         self._store = store
         self._tally = tally
         self._spawn = spawn
+        self._purging: set[str] = set()
         self.flows: dict[str, Flow] = {}
 
     def restore(self, kept: KeptMailbox, now: float) -> None:
@@ -96,8 +97,8 @@ class Targets:
         flow = self.flows.get(count.to)
         if flow is None:
             # Its mailbox is gone: nobody will fetch them.
-            flow = Flow(count.to, self._quotas)
-            self._spawn(self._purge(flow))
+            self.purge(count.to)
+            return
         flow.is_behind = True
         if count.qos is not QoS.RELIABLE:
             # Which rows they are in is not known; the first drain finds out.
@@ -109,10 +110,7 @@ class Targets:
         if flow is None:
             flow = self.flows[mailbox.node] = Flow(mailbox.node, self._quotas)
         self.keep(mailbox)
-        if flow.session is not session:
-            self._lanes.leave(flow)
-            self._delivery.begin(flow, session)
-            self._spawn(self._notices.give_kept(mailbox.node))
+        self._begin(flow, session)
 
     def leave(self, session: ServiceSession, node: str, now: float) -> None:
         """A session ended."""
@@ -159,20 +157,32 @@ class Targets:
         flow.is_closed = True
         self._delivery.end(flow)
         self._lanes.leave(flow)
-        self._spawn(self._purge(flow))
+        self.purge(mailbox.node)
 
-    def late(self, flow: Flow) -> None:
-        """A frame was stored for a mailbox that ended meanwhile."""
-        self._spawn(self._purge(flow))
+    def purge(self, node: str) -> None:
+        """End everything that is stored for a node whose mailbox ended."""
+        if node not in self._purging:
+            self._purging.add(node)
+            self._spawn(self._purge(node))
 
-    async def _purge(self, flow: Flow) -> None:
-        while self.flows.get(flow.node) is None:
-            frames = await self._store.take(flow.node, 0, _PURGE_FRAMES)
-            if not frames or self.flows.get(flow.node) is not None:
-                return
-            self._store.remove([frame.row for frame in frames])
-            for frame in frames:
-                self._end_stored(frame)
+    async def _purge(self, node: str) -> None:
+        try:
+            while frames := await self._store.take(node, 0, _PURGE_FRAMES):
+                self._store.remove([frame.row for frame in frames])
+                for frame in frames:
+                    self._end_stored(frame)
+        finally:
+            self._purging.discard(node)
+        flow, mailbox = self.flows.get(node), self._bindings.mailbox(node)
+        if flow is not None and mailbox is not None and mailbox.session is not None:
+            self._begin(flow, mailbox.session)
+
+    def _begin(self, flow: Flow, session: ServiceSession) -> None:
+        if flow.session is session or flow.node in self._purging:
+            return
+        self._lanes.leave(flow)
+        self._delivery.begin(flow, session)
+        self._spawn(self._notices.give_kept(flow.node))
 
     def _end_stored(self, frame: Stored) -> None:
         self._room.give_back(

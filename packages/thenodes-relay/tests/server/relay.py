@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from thenodes_plugin_api.testing import ManualClock, RecordingContext
@@ -39,6 +40,23 @@ class Relay:
         """Stop it."""
         await self.plugin.on_stop(self.context)
         await self.context.close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for what the store's threads bring about."""
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.001)
+
+    async def moved(self, counter: str, number: int = 1) -> None:
+        """Wait until a counter stands at that number."""
+        await self.until(lambda: self.counters[counter] >= number)
+
+    async def moved_in_time(self, counter: str, number: int = 1) -> None:
+        """Let time pass until a counter stands at that number."""
+        async with asyncio.timeout(10):
+            while self.counters[counter] < number:
+                await self.clock.advance(0.5)
+                await asyncio.sleep(0.001)
 
     async def command(self, line: str) -> str:
         """Run a command, and return its text."""

@@ -49,6 +49,8 @@ DURABILITY = {
 _WAITING_FRAMES = 65_536
 _WAITING_BYTES = 64 * 1024 * 1024
 
+_CLOSED = "the store is closed"
+
 _T = TypeVar("_T")
 
 
@@ -144,7 +146,7 @@ class SqliteStore:
         """As `FrameStore.append`."""
         size = len(frame.data)
         if self._is_closed or not self._has_room(size):
-            detail = "the store is closed" if self._is_closed else "the disk is too slow"
+            detail = _CLOSED if self._is_closed else "the disk is too slow"
             self._loop.call_soon(told, Appended(frame, Append.FULL, detail))
             return
         self.waiting_frames += 1
@@ -221,6 +223,8 @@ class SqliteStore:
 
     async def notices(self, node_id: str) -> Sequence[Notice]:
         """As `FrameStore.notices`."""
+        # Actions come after what waits to be written: so notices of a moment ago are read, too.
+        await self._act(lambda database: ())
         return await self._read(partial(Reader.notices, node_id=node_id)) or ()
 
     def remove_notices(self, rows: Sequence[int]) -> None:
@@ -331,8 +335,19 @@ class SqliteStore:
         for future, outcome in report.gone:
             self._settle(future, outcome)
         if report.is_last:
-            self._is_closed = True
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        """Answer what came after the writer looked for the last time."""
+        self._is_closed = True
+        while self._work.frames:
+            frame, told = self._work.frames.popleft()
+            self.waiting_frames -= 1
+            told(Appended(frame, Append.FULL, _CLOSED))
+        while self._work.actions:
+            _, future = self._work.actions.popleft()
+            self._settle(future, StoreError(f"{self._path}: {_CLOSED}"))
+        self._ended.set()
 
     def _settle(
         self, future: asyncio.Future[Sequence[Gone]], outcome: Sequence[Gone] | StoreError
