@@ -236,6 +236,8 @@ class FrameStore(Protocol):
     async def expire(self, now_ms: int, limit: int = 1024) -> Sequence[Gone]:
         """Forget frames whose time is over, the oldest expiry first.
 
+        Not to be cancelled: what was forgotten would be told to nobody.
+
         Args:
             now_ms: the wall clock; a frame with a later `expires_at` is not touched.
             limit: at most so many; call again while it returns as many.
@@ -246,7 +248,7 @@ class FrameStore(Protocol):
         ...
 
     async def evict_bulk(self, to: str | None, count: int) -> Sequence[Gone]:
-        """Forget the oldest frames of QoS bulk, to make room.
+        """Forget the oldest frames of QoS bulk, to make room. Not to be cancelled either.
 
         Args:
             to: of this target; of every one where None.

@@ -144,6 +144,8 @@ def connect(path: Path, synchronous: str, *, max_bytes: int | None = None) -> sq
             _check(path, version, _number(connection, "application_id"))
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute(f"PRAGMA synchronous = {synchronous}")
+        # On macOS nothing is on the disk without it; elsewhere it means nothing.
+        connection.execute(f"PRAGMA fullfsync = {synchronous == 'full':d}").fetchall()
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         page = _number(connection, "page_size")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_BYTES // page}").fetchall()

@@ -117,6 +117,7 @@ class Writer:
         self._next_row = 1
         self._owed = Batch()
         self._done = Report()
+        self._in_hand: Sequence[tuple[Stored, Told]] = ()
         self._told_at: float | None = None
         self._failure = ""
 
@@ -147,6 +148,10 @@ class Writer:
                 self._serve()
             if self._owes:
                 self._write(self._take_owed())
+        except BaseException as error:
+            self._fail(f"the thread that writes ended: {error!r}")
+            self._refuse(self._in_hand)
+            raise
         finally:
             if self._database is not None:
                 self._database.close()
@@ -159,7 +164,7 @@ class Writer:
 
     def _serve(self) -> None:
         work = self._work
-        frames = self._take_frames()
+        frames = self._in_hand = self._take_frames()
         owed = self._take_owed()
         batch = Batch(
             removes=[*owed.removes, *_take(work.removes)],
@@ -172,6 +177,7 @@ class Writer:
             self._write_parts(batch, frames)
         else:
             self._note(written, batch, frames)
+        self._in_hand = ()
         for action, future in _take(work.actions):
             outcome = self._act(action)
             self._done.gone.append((future, outcome))
@@ -231,8 +237,11 @@ class Writer:
                 continue
             # What comes later does not overtake what was refused.
             is_full = True
-            for frame, told in piece:
-                self._done.appended.append((Appended(frame, Append.FULL, self._failure), told))
+            self._refuse(piece)
+
+    def _refuse(self, frames: Sequence[tuple[Stored, Told]]) -> None:
+        for frame, told in frames:
+            self._done.appended.append((Appended(frame, Append.FULL, self._failure), told))
 
     def _note(self, written: Written, batch: Batch, frames: Sequence[tuple[Stored, Told]]) -> None:
         self._done.removed += written.removed
