@@ -22,14 +22,13 @@ from thenodes_core.relayed.envelope import Envelopes
 from thenodes_core.relayed.outbound import Outbound
 from thenodes_core.supervisor import Supervisor
 from thenodes_plugin_api import (
-    Body,
     DeliveryAck,
     DeliveryClass,
-    DeliveryMetadata,
     DeliveryOptions,
     DeliveryOutcome,
     DeliveryStatus,
     ForwardHeader,
+    Message,
     NoRoute,
     NotConnected,
     OutboxFull,
@@ -122,20 +121,12 @@ class Direct:
     """Sessions: with `near` alone."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[str, Body, DeliveryMetadata | None]] = []
+        self.sent: list[Message] = []
 
-    async def send(
-        self,
-        to: str,
-        body: Body,
-        payload: Payload | None = None,
-        *,
-        timeout_seconds: float = 5.0,
-        delivery: DeliveryMetadata | None = None,
-    ) -> None:
-        if to != "near":
-            raise NotConnected(f"no session with {to}")
-        self.sent.append((to, body, delivery))
+    async def send_message(self, message: Message, *, timeout_seconds: float) -> None:
+        if message.to != "near":
+            raise NotConnected(f"no session with {message.to}")
+        self.sent.append(message)
 
 
 class Rig:
@@ -383,9 +374,11 @@ async def test_over_a_session_too_a_message_can_be_confirmed(rig: Rig) -> None:
     )
     await settle()
 
-    ((_, body, delivery),) = rig.direct.sent
+    (message,) = rig.direct.sent
+    delivery = message.delivery
     assert delivery is not None
-    assert (body, delivery.delivery_class) == (Text("hi"), DeliveryClass.RELIABLE)
+    assert (message.body, message.sender) == (Text("hi"), "here")
+    assert delivery.delivery_class is DeliveryClass.RELIABLE
     rig.words.arrived("near", DeliveryAck(delivery.message_id, "ok"))
 
     assert await sending == DeliveryOutcome(DeliveryStatus.DELIVERED)

@@ -12,7 +12,6 @@ from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
-    DeliveryMetadata,
     FrameHandler,
     Level,
     Message,
@@ -263,13 +262,7 @@ class PeerManager:
             await self._changed.wait()
 
     async def send(
-        self,
-        to: str,
-        body: Body,
-        payload: Payload | None = None,
-        *,
-        timeout_seconds: float = 5.0,
-        delivery: DeliveryMetadata | None = None,
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
     ) -> None:
         """Queue a message for a connected peer.
 
@@ -282,9 +275,16 @@ class PeerManager:
         session = self._sessions.get(to)
         if session is None:
             raise NotConnected(f"no session with {to}")
-        frame = session.codec.encode(Message(body, payload, self.local.node_id, to, delivery))
+        frame = session.codec.encode(Message(body, payload, self.local.node_id, to))
         if not session.outbox.offer(frame):
             await session.send(frame, timeout_seconds=timeout_seconds)
+
+    async def send_message(self, message: Message, *, timeout_seconds: float) -> None:
+        """As `send`, of a message with delivery data, to whom it names."""
+        session = self._sessions.get(message.to or "")
+        if session is None:
+            raise NotConnected(f"no session with {message.to}")
+        await session.send(session.codec.encode(message), timeout_seconds=timeout_seconds)
 
     def control_to(self, node_id: str, body: Body) -> bool:
         """Queue a message of the node's own ahead of all data; False where it has no room."""

@@ -16,8 +16,6 @@ from thenodes_plugin_api import (
     DeliveryOptions,
     DeliveryOutcome,
     DeliveryStatus,
-    Event,
-    EventSink,
     Extension,
     Level,
     Manifest,
@@ -45,6 +43,7 @@ from .containment import raise_if_ours
 from .delivery import ALLOWED, Delivery, NoRelays, PluginRelay, not_allowed
 from .door import Door
 from .ground import Ground
+from .plugin_events import PluginEvents
 from .questions import Questions
 
 __all__ = ["Context", "Network", "Services"]
@@ -103,44 +102,6 @@ class Services(msgspec.Struct, frozen=True):
     ground: Ground | None = None
 
 
-class _ContainedSink:
-    def __init__(self, sink: EventSink, fault: Callable[[BaseException], None]) -> None:
-        self.sink = sink
-        self._fault = fault
-
-    async def handle(self, event: Event) -> None:
-        try:
-            await self.sink.handle(event)
-        except BaseException as error:
-            raise_if_ours(error)
-            self._fault(error)
-
-
-class _Events:
-    def __init__(self, dispatcher: Dispatcher, fault: Callable[[BaseException], None]) -> None:
-        self._dispatcher = dispatcher
-        self._fault = fault
-        self._sinks: list[_ContainedSink] = []
-
-    def emit(self, event: Event) -> None:
-        if not isinstance(event, Event):
-            raise TypeError(f"expected an event such as PluginEvent, got {type(event).__name__}")
-        self._dispatcher.emit(event)
-
-    def add_sink(self, sink: EventSink) -> None:
-        if not callable(getattr(sink, "handle", None)):
-            raise TypeError(f"expected a sink with a handle method, got {type(sink).__name__}")
-        if any(known.sink is sink for known in self._sinks):
-            return
-        contained = _ContainedSink(sink, self._fault)
-        self._sinks.append(contained)
-        self._dispatcher.add_sink(contained)
-
-    def close(self) -> None:
-        for sink in self._sinks:
-            self._dispatcher.remove_sink(sink)
-
-
 class Context:
     """One plugin's `PluginContext`; see there for what each method promises.
 
@@ -174,7 +135,7 @@ class Context:
         self.logger = logging.LoggerAdapter(
             logging.getLogger(f"thenodes.plugin.{plugin_id}"), {"node_id": services.node_id}
         )
-        self.events = _Events(services.events, partial(self._tell_fault, "its event sink"))
+        self.events = PluginEvents(services.events, partial(self._tell_fault, "its event sink"))
         self.relay: Relay = PluginRelay(services.delivery)
         self._network = services.network
         self._delivery = services.delivery
@@ -237,28 +198,61 @@ class Context:
         """Send a message to a node: over the session with it, else through a relay."""
         if type(body) not in ALLOWED:
             raise not_allowed(body)
-        outcome = _SENT
+        if options is not None and options.confirm:
+            return await self._send_confirmed(to, body, payload, timeout_seconds, options)
         try:
-            if options is None or not options.confirm:
-                await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
-            else:
-                outcome = await self._delivery.send_confirmed(
-                    to, body, payload, options=options, timeout_seconds=timeout_seconds
-                )
+            await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
         except OutboxFull:
-            self._note_refused(1)
-            await asyncio.sleep(0)
-            raise
-        except NoRoute:
+            await self._refuse()
             raise
         except NotConnected:
-            outcome = await self._delivery.send(
-                to, body, payload, options=options, timeout_seconds=timeout_seconds
+            return await self._send_relayed(to, body, payload, timeout_seconds, options)
+        self._sent += 1
+        if not self._sent % _SENDS_A_TURN:
+            await asyncio.sleep(0)
+        return _SENT
+
+    async def _send_confirmed(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None,
+        seconds: float,
+        options: DeliveryOptions,
+    ) -> DeliveryOutcome:
+        try:
+            return await self._delivery.send_confirmed(
+                to, body, payload, options=options, timeout_seconds=seconds
             )
+        except OutboxFull:
+            await self._refuse()
+            raise
+        except NotConnected:
+            return await self._send_relayed(to, body, payload, seconds, options)
+
+    async def _send_relayed(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None,
+        seconds: float,
+        options: DeliveryOptions | None,
+    ) -> DeliveryOutcome:
+        try:
+            outcome = await self._delivery.send(
+                to, body, payload, options=options, timeout_seconds=seconds
+            )
+        except OutboxFull:
+            await self._refuse()
+            raise
         self._sent += 1
         if not self._sent % _SENDS_A_TURN:
             await asyncio.sleep(0)
         return outcome
+
+    async def _refuse(self) -> None:
+        self._note_refused(1)
+        await asyncio.sleep(0)
 
     async def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer."""

@@ -105,7 +105,7 @@ class Envelopes:
         *,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        self._node_id = node_id
+        self.node_id = node_id
         self._sealer = sealer
         self._card_of = card_of
         self._codec = codec
@@ -155,7 +155,7 @@ class Envelopes:
             None,
             DeliveryHeader(message_id, delivery_class, None, None, now_ms, now_ms + life_ms),
             to,
-            self._node_id,
+            self.node_id,
             sequence,
             qos,
         )

@@ -17,6 +17,7 @@ from thenodes_plugin_api import (
     DeliveryOptions,
     DeliveryOutcome,
     DeliveryStatus,
+    Message,
     NoRoute,
     OutboxFull,
     Payload,
@@ -48,16 +49,8 @@ _log = logging.getLogger("thenodes.node")
 class Direct(Protocol):
     """The sessions with peers."""
 
-    async def send(
-        self,
-        to: str,
-        body: Body,
-        payload: Payload | None = None,
-        *,
-        timeout_seconds: float = 5.0,
-        delivery: DeliveryMetadata | None = None,
-    ) -> None:
-        """Queue a message for a connected peer."""
+    async def send_message(self, message: Message, *, timeout_seconds: float) -> None:
+        """Queue a message for the connected peer that it names."""
         ...
 
 
@@ -93,6 +86,7 @@ class Outbound:
         counters: Counters,
         clock: Clock,
     ) -> None:
+        self._node_id = envelopes.node_id
         self._direct = direct
         self._envelopes = envelopes
         self._confirmations = confirmations
@@ -166,9 +160,8 @@ class Outbound:
         message_id = self._envelopes.new_id(int(self._clock.time() * 1000))
         asked = DeliveryMetadata(UUID(bytes=message_id), DeliveryClass.RELIABLE)
         with self._confirmations.expect(to, message_id) as word:
-            await self._direct.send(
-                to, body, payload, timeout_seconds=timeout_seconds, delivery=asked
-            )
+            message = Message(body, payload, self._node_id, to, asked)
+            await self._direct.send_message(message, timeout_seconds=timeout_seconds)
             return await word.wait(_SENT, max(0.0, deadline - self._clock.monotonic()))
 
     async def forward(
