@@ -28,7 +28,6 @@ from .peers.discovery import Discovery
 from .peers.manager import Inbound, PeerManager
 from .peers.store import KnownPeers
 from .peers.trust_keeper import TrustKeeper
-from .protocol.card import CardBook
 from .protocol.codec import Codec
 from .protocol.codec_bin import BinaryCodec
 from .protocol.codec_json import JsonCodec
@@ -121,9 +120,9 @@ class PeerNetwork:
         return host_port(self._listener.host, self._listener.port)
 
     @property
-    def cards(self) -> CardBook:
-        """The newest card of each node."""
-        return self._admission.cards
+    def admission(self) -> Admission:
+        """Who is admitted, and what is known of ids, keys and cards."""
+        return self._admission
 
     @property
     def dialling(self) -> Sequence[DialStatus]:

@@ -349,6 +349,7 @@ class Node:
         network = self._network = self._make_network()
         stack.callback(network.trust.save)
         relaying = self._make_relaying()
+        stack.enter_context(relaying.received)
         self._outbound = relaying.outbound
         self._host.prepare(self._make_services(relaying), config.plugin, self._plugin_dir)
         self._add_commands()
@@ -494,10 +495,12 @@ class Node:
     def _make_relaying(self) -> Relaying:
         return make_relaying(
             self.config,
+            self._state.path,
             self._started,
             self._host,
             self.commands,
             self._supervisor,
+            self.events,
             self.counters,
             self.clock,
         )

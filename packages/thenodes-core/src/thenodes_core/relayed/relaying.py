@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
-    CardInfo,
-    CardRefused,
     DeliveryAck,
-    Frame,
+    Level,
     Message,
     NotConnected,
     ServiceSession,
-    Settled,
+    SystemEvent,
 )
 
 from ..clock import Clock
@@ -26,20 +25,24 @@ from ..config import Config
 from ..control.commands import CommandTable
 from ..control.service_commands import ServiceCommands
 from ..credentials import Credentials
-from ..errors import CredentialError
+from ..errors import CredentialError, StateDirError
 from ..events.counters import Counters
+from ..events.dispatcher import Dispatcher
 from ..network import PeerNetwork
-from ..node_id import fingerprint
+from ..peers.cards import Cards
 from ..peers.manager import PeerManager
 from ..plugins.ground import Ground
 from ..plugins.host import PluginHost
-from ..protocol.card import Card, CardBook, open_card
+from ..protocol.card import open_card
 from ..protocol.codec_bin import BinaryCodec
-from ..security.seal import Sealer
+from ..security.seal import Opener, Sealer
+from ..store.received import RECEIVED_FILE, ReceivedIds
 from ..supervisor import Supervisor
 from .confirmations import Confirmations, Confirmer
 from .envelope import Envelopes
+from .inbound import RelayedInbound
 from .outbound import Outbound
+from .senders import Senders
 
 __all__ = ["Relaying", "make_relaying"]
 
@@ -50,18 +53,22 @@ class Relaying(msgspec.Struct, frozen=True):
     Attributes:
         outbound: its way through relays.
         ground: what the doors of its services lead to.
+        received: the ids of reliable messages that its plugins had; to be entered first.
     """
 
     outbound: Outbound
     ground: Ground
+    received: ReceivedIds
 
 
 def make_relaying(
     config: Config,
+    state_dir: Path,
     network: PeerNetwork,
     host: PluginHost,
     commands: CommandTable,
     supervisor: Supervisor,
+    events: Dispatcher,
     counters: Counters,
     clock: Clock,
 ) -> Relaying:
@@ -69,19 +76,27 @@ def make_relaying(
 
     Args:
         config: its configuration.
+        state_dir: its state directory.
         network: its peers.
         host: its plugins.
         commands: its commands.
         supervisor: runs its background work.
+        events: its events.
         counters: its counters.
         clock: its clock.
     """
     peers, credentials = network.peers, network.credentials
+    cards = _Cards(network, events, clock)
+    received = ReceivedIds(
+        state_dir / RECEIVED_FILE,
+        lambda: int(clock.time() * 1000),
+        partial(_tell, events, clock, "received_ids"),
+    )
     is_sealed = config.network.relay.seal == "required"
     envelopes = Envelopes(
         credentials.node_id,
         _sealer(credentials) if is_sealed else None,
-        network.cards.get,
+        cards.card_of,
         BinaryCodec(config.limits),
         config.limits,
         random_bytes=os.urandom,
@@ -91,19 +106,22 @@ def make_relaying(
     confirmer = Confirmer(partial(_send_to, peers, outbound), supervisor, counters)
     host.roster.follow(confirmer.follow)
     peers.serve_kind(DeliveryAck, partial(_confirmed, confirmations))
+    inbound = _make_inbound(
+        config, network, host, received, confirmations, confirmer, events, counters, clock
+    )
     ground = Ground(
         instance=peers.local.instance,
         tables={"network.relay": structs.asdict(config.network.relay)},
         counters=counters,
         commands=ServiceCommands(commands),
         sessions=peers,
-        cards=_Cards(network.cards, credentials, clock),
-        inbound=_NoInbound(),
+        cards=cards,
+        inbound=inbound,
         carriers=outbound,
         is_trusted=network.trust.is_trusted,
         dispatch=host.deliver,
     )
-    return Relaying(outbound, ground)
+    return Relaying(outbound, ground, received)
 
 
 def _sealer(credentials: Credentials) -> Sealer:
@@ -124,41 +142,79 @@ def _confirmed(confirmations: Confirmations, session: ServiceSession, message: M
         confirmations.arrived(session.peer.node_id, message.body)
 
 
-class _NoInbound:
-    """In the place of what opens sealed frames."""
+class _Cards(Cards):
+    """Cards as services have them."""
 
-    def deliver(
-        self, relay: str, frames: Sequence[Frame], settled: Callable[[Frame, Settled], None]
-    ) -> None:
-        pass
-
-
-class _Cards:
-    """Cards as far as they are read."""
-
-    def __init__(self, book: CardBook, credentials: Credentials, clock: Clock) -> None:
-        self._book = book
-        self._credentials = credentials
+    def __init__(self, network: PeerNetwork, events: Dispatcher, clock: Clock) -> None:
+        super().__init__(network.admission, network.credentials.node_id)
+        self._network = network
+        self._events = events
         self._clock = clock
 
-    def read(self, card: bytes) -> CardInfo:
-        try:
-            return _info(open_card(card, now_ms=int(self._clock.time() * 1000)))
-        except CredentialError as error:
-            raise CardRefused(str(error)) from error
-
-    def learn(self, card: bytes) -> CardInfo:
-        return self.read(card)
-
-    def get(self, node_id: str) -> CardInfo | None:
-        card = self._book.get(node_id)
-        return None if card is None else _info(card)
-
     def sign(self, relays: Sequence[str]) -> bytes:
-        return self._credentials.card
+        """Put relays into this node's card, and show that to peers from now on.
+
+        Raises:
+            ValueError: no reader would take a card with these.
+        """
+        network, credentials = self._network, self._network.credentials
+        try:
+            if credentials.put_relays(relays):
+                network.peers.show(credentials.certificate.der, credentials.card)
+        except CredentialError as error:
+            raise ValueError(f"relays {list(relays)} in a card: {error}") from error
+        except StateDirError as error:
+            _tell(self._events, self._clock, "card_not_signed", str(error))
+        return credentials.card
 
 
-def _info(card: Card) -> CardInfo:
-    return CardInfo(
-        card.node_id, fingerprint(card.public_key), card.relays, card.issued_at, card.not_after
+def _make_inbound(
+    config: Config,
+    network: PeerNetwork,
+    host: PluginHost,
+    received: ReceivedIds,
+    confirmations: Confirmations,
+    confirmer: Confirmer,
+    events: Dispatcher,
+    counters: Counters,
+    clock: Clock,
+) -> RelayedInbound:
+    credentials = network.credentials
+
+    def confirm(message: Message) -> None:
+        if message.delivery is not None:
+            confirmer.confirm(message.sender, message.delivery.message_id)
+
+    def confirmed(message: Message) -> None:
+        if isinstance(message.body, DeliveryAck):
+            confirmations.arrived(message.sender, message.body)
+
+    inbound = RelayedInbound(
+        credentials.node_id,
+        Opener(
+            credentials.node_id,
+            credentials.realm,
+            lambda: credentials.sealing_keys,
+            lambda card, now_ms: open_card(card, now_ms=now_ms),
+        ),
+        Senders(
+            network.admission,
+            credentials.node_id,
+            sealed_only=config.network.relay.seal == "required",
+        ),
+        received,
+        BinaryCodec(config.limits),
+        host,
+        confirm=confirm,
+        confirmed=confirmed,
+        events=events,
+        counters=counters,
+        clock=clock,
     )
+    network.trust.on_change(inbound.trust_changed)
+    return inbound
+
+
+def _tell(events: Dispatcher, clock: Clock, action: str, detail: str) -> None:
+    at = clock.time()
+    events.emit(SystemEvent(action=action, detail=detail, level=Level.ERROR, at=at))
