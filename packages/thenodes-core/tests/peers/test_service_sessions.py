@@ -277,13 +277,15 @@ async def test_frames_of_one_message_come_in_one_call(town: Town) -> None:
     assert [frame.data for frame in taken] == frames
 
 
-async def test_frames_on_an_idle_link_arrive_in_the_same_turn(town: Town) -> None:
-    alice, bob = await town.connected("alice"), await town.connected("bob")
+async def test_frames_on_an_idle_link_leave_in_the_turn_in_which_they_came(town: Town) -> None:
+    alice, bob = await town.connected("alice"), await town.raw("bob")
     town.relay.pass_on_to = town.relay.session("bob")
+    before = bob.link.received_bytes
+    frame = forward("bob", "alice")
 
-    alice.session("relay").offer([forward("bob", "alice")])
+    alice.session("relay").offer([frame])
 
-    assert len(bob.frames) == 1
+    assert bob.link.received_bytes - before == len(frame)
 
 
 async def test_frames_are_no_control_messages(town: Town) -> None:

@@ -330,3 +330,28 @@ async def test_messages_that_the_network_doubles_arrive_twice_in_order() -> None
         await near.send(data)
 
     assert [await far.receive() for _ in range(5)] == [b"1", b"1", b"2", b"3", b"3"]
+
+
+async def test_an_answer_is_not_taken_while_the_other_end_is_still_at_what_it_answers() -> None:
+    near, far = await pair(MemoryNetwork())
+    taken: list[bytes] = []
+
+    def answer(data: bytes) -> bool:
+        taken.append(data)
+        far.send_now(b"answer")
+        return True
+
+    def take(data: bytes) -> bool:
+        taken.append(data)
+        return True
+
+    asking, answering = (
+        asyncio.ensure_future(near.receive(take)),
+        asyncio.ensure_future(far.receive(answer)),
+    )
+    await settle()
+    near.send_now(b"question")
+
+    assert taken == [b"question"]
+    assert await asking == b"answer"
+    answering.cancel()

@@ -50,6 +50,7 @@ class MemoryNetwork:
         self.subprotocol = subprotocol
         self.random = random.Random(seed)
         self.links: set[MemoryLink] = set()
+        self.is_delivering = False
         self._ports = itertools.count(40_000)
         self._listeners: dict[int, _MemoryListener] = {}
 
@@ -213,11 +214,21 @@ class MemoryLink:
     def _arrive(self, data: bytes) -> None:
         if self._end is None:
             self.received_bytes += len(data)
-            fits = self._message_bytes is None or len(data) <= self._message_bytes
-            if self._taken is not None and not self._inbox and fits and self._taken(data):
-                return
-            self._inbox.append(data)
-            self._changed.set()
+            if not self._is_taken(data):
+                self._inbox.append(data)
+                self._changed.set()
+
+    def _is_taken(self, data: bytes) -> bool:
+        network = self._network
+        fits = self._message_bytes is None or len(data) <= self._message_bytes
+        if self._taken is None or self._inbox or not fits or network.is_delivering:
+            return False
+        # As with sockets, nobody gets an answer while he is still at what he answers.
+        network.is_delivering = True
+        try:
+            return self._taken(data)
+        finally:
+            network.is_delivering = False
 
     def _finish(self, end: LinkClosed) -> None:
         if self._end is None:
