@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol
 
 from thenodes_plugin_api import (
     Body,
@@ -29,18 +29,17 @@ from ..node_id import fingerprint
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec, Part, UnknownKind
 from ..protocol.handshake import Handshake, Refused, Role
-from ..rate import TokenBucket
 from ..transport.base import Link
+from .intake import Intake, TooManyControlMessages
 from .liveness import Liveness, Verdict
 from .outbox import Lane, Outbox
-from .takers import CONTROL, Takers
+from .takers import Takers
 
 __all__ = ["Receiver", "Session"]
 
 # A heartbeat needs no answer where something was sent as lately as this.
 _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 
-_CONTROL_BURST = 10
 _RATE_LIMITED_RETRY_SECONDS = 30.0
 
 # Messages read after the end of a handshake, for the reason that may be among them.
@@ -70,10 +69,6 @@ class Receiver(Protocol):
             first: True for the first of this session.
         """
         ...
-
-
-class _TooManyControlMessages(Exception):
-    """Raised where a peer floods the node itself."""
 
 
 class Session:
@@ -116,12 +111,10 @@ class Session:
         self._sending = False
         self._asked = False
         self._confirmed = False
-        self._unknown_seen = False
         self._plugins_due = False
         self._unfit: Exception | None = None
         self._interval_seconds = limits.heartbeat_seconds
         self._liveness: Liveness | None = None
-        self._control_rate: TokenBucket | None = None
         self._info: PeerInfo | None = None
 
     @property
@@ -241,18 +234,19 @@ class Session:
     async def run(self, receiver: Receiver) -> Ending:
         """Carry messages until the session ends; returns how it did."""
         now = self._clock.monotonic()
-        rate = self._limits.control_per_second
         self._liveness = Liveness(
             self._limits,
             now,
             received=self._link.received_bytes,
             interval_seconds=self._interval_seconds,
         )
-        self._control_rate = TokenBucket(rate, rate * _CONTROL_BURST, now)
+        intake = Intake(
+            self, receiver, self._takers, self._handle, limits=self._limits, clock=self._clock
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(self._write(), name="session writer")
-                ending = await self._read(receiver)
+                ending = await self._read(intake)
                 writer.cancel()
         finally:
             self.outbox.close()
@@ -342,28 +336,28 @@ class Session:
         self.outbox.close()
         self._link.abort()
 
-    async def _read(self, receiver: Receiver) -> Ending:
+    async def _read(self, intake: Intake) -> Ending:
         try:
             early, self._early = self._early, []
-            self._take_parts(early, receiver)
+            intake.take(early)
             while True:
-                data = await self._link.receive(lambda data: self._take_now(data, receiver))
+                data = await self._link.receive(lambda data: self._take_now(data, intake))
                 if self._unfit is not None:
                     raise self._unfit
                 self._plugins_due = False
-                if self._take_data(data, receiver):
+                if intake.take(self._parts(data)):
                     await asyncio.sleep(0)
         except LinkClosed as error:
             return self._ending or self._ending_of(error)
         except ProtocolError as error:
             return await self._end_here(Ending.here(CloseCode.PROTOCOL, str(error)))
-        except _TooManyControlMessages:
+        except TooManyControlMessages:
             detail = f"more than {self._limits.control_per_second} control messages a second"
             return await self._end_here(
                 Ending.here(CloseCode.RATE_LIMITED, detail, retry_after=_RATE_LIMITED_RETRY_SECONDS)
             )
 
-    def _take_now(self, data: bytes, receiver: Receiver) -> bool:
+    def _take_now(self, data: bytes, intake: Intake) -> bool:
         """Take a message where it comes in, which saves a turn of the event loop.
 
         False where plugins need their turn first, and where it ends the session: the
@@ -372,7 +366,7 @@ class Session:
         if self._plugins_due or self._unfit is not None:
             return False
         try:
-            self._plugins_due = self._take_data(data, receiver)
+            self._plugins_due = intake.take(self._parts(data))
         except Exception as error:
             self._unfit = error
             return False
@@ -398,53 +392,6 @@ class Session:
                 self._told = message.body
                 return True
         return False
-
-    def _take_data(self, data: bytes, receiver: Receiver) -> bool:
-        if self._takers.frames is None:
-            return self._take(self._decode(data), receiver)
-        return self._take_parts(self._parts(data), receiver)
-
-    def _take_parts(self, parts: Sequence[Part], receiver: Receiver) -> bool:
-        plugins_due = False
-        for part in parts:
-            if type(part[0]) is not Frame:
-                messages = cast("list[Message | UnknownKind]", part)
-                plugins_due = self._take(messages, receiver) or plugins_due
-            elif self._takers.frames is not None:
-                self._takers.frames(self, part)
-        return plugins_due
-
-    def _take(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> bool:
-        kinds = {type(message.body) for message in messages}
-        apart = self._takers.apart
-        if apart.isdisjoint(kinds):
-            return receiver.deliver(self, cast("Sequence[Message]", messages))
-        if not CONTROL.isdisjoint(kinds):
-            self._take_control(messages, receiver)
-        if apart is not CONTROL:
-            self._take_served(messages)
-        data = [m for m in messages if type(m.body) not in apart]
-        return receiver.deliver(self, cast("Sequence[Message]", data))
-
-    def _take_served(self, messages: Sequence[Message | UnknownKind]) -> None:
-        for message in messages:
-            if isinstance(message, Message):
-                taker = self._takers.get(type(message.body))
-                if taker is not None:
-                    taker(self, message)
-
-    def _take_control(self, messages: Sequence[Message | UnknownKind], receiver: Receiver) -> None:
-        control = [m for m in messages if type(m.body) in CONTROL]
-        rate = self._control_rate
-        if rate is not None and not rate.take(self._clock.monotonic(), len(control)):
-            raise _TooManyControlMessages
-        unknown = [message.kind for message in control if isinstance(message, UnknownKind)]
-        if unknown:
-            first, self._unknown_seen = not self._unknown_seen, True
-            receiver.unknown_kinds(self, unknown[0], len(unknown), first=first)
-        for message in control:
-            if isinstance(message, Message):
-                self._handle(message, receiver)
 
     def _handle(self, message: Message, receiver: Receiver) -> None:
         body = message.body

@@ -1,0 +1,104 @@
+"""Sorts what a session brings, by who takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from thenodes_plugin_api import Frame, Message
+
+from ..clock import Clock
+from ..limits import Limits
+from ..protocol.codec import Part, UnknownKind
+from ..rate import TokenBucket
+from .takers import CONTROL, Takers
+
+if TYPE_CHECKING:
+    from .session import Receiver, Session
+
+__all__ = ["Intake", "TooManyControlMessages"]
+
+_CONTROL_BURST = 10
+
+
+class TooManyControlMessages(Exception):
+    """Raised where a peer floods the node itself."""
+
+
+class Intake:
+    """Gives what comes to the session itself, to services, and to the receiver, in order.
+
+    Args:
+        session: whose it is.
+        receiver: takes what is for plugins, and is told of unknown kinds.
+        takers: services that take what plugins do not get.
+        handle: takes what concerns the session.
+        limits: how many control messages there may be.
+        clock: times them.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        receiver: Receiver,
+        takers: Takers,
+        handle: Callable[[Message, Receiver], None],
+        *,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._session = session
+        self._receiver = receiver
+        self._takers = takers
+        self._handle = handle
+        self._clock = clock
+        self._unknown_seen = False
+        rate = limits.control_per_second
+        self._rate = TokenBucket(rate, rate * _CONTROL_BURST, clock.monotonic())
+
+    def take(self, parts: Sequence[Part]) -> bool:
+        """Take the parts of one WebSocket message; True where plugins need a turn.
+
+        Raises:
+            TooManyControlMessages: more than the limits allow.
+            ProtocolError: a kind that has no place in an established session.
+        """
+        plugins_due = False
+        for part in parts:
+            if type(part[0]) is not Frame:
+                messages = cast("list[Message | UnknownKind]", part)
+                plugins_due = self._take_messages(messages) or plugins_due
+            elif self._takers.frames is not None:
+                self._takers.frames(self._session, part)
+        return plugins_due
+
+    def _take_messages(self, messages: Sequence[Message | UnknownKind]) -> bool:
+        kinds = {type(message.body) for message in messages}
+        apart = self._takers.apart
+        if apart.isdisjoint(kinds):
+            return self._receiver.deliver(self._session, cast("Sequence[Message]", messages))
+        if not CONTROL.isdisjoint(kinds):
+            self._take_control(messages)
+        if apart is not CONTROL:
+            self._take_served(messages)
+        data = [m for m in messages if type(m.body) not in apart]
+        return bool(data) and self._receiver.deliver(self._session, cast("Sequence[Message]", data))
+
+    def _take_control(self, messages: Sequence[Message | UnknownKind]) -> None:
+        control = [m for m in messages if type(m.body) in CONTROL]
+        if not self._rate.take(self._clock.monotonic(), len(control)):
+            raise TooManyControlMessages
+        unknown = [message.kind for message in control if isinstance(message, UnknownKind)]
+        if unknown:
+            first, self._unknown_seen = not self._unknown_seen, True
+            self._receiver.unknown_kinds(self._session, unknown[0], len(unknown), first=first)
+        for message in control:
+            if isinstance(message, Message):
+                self._handle(message, self._receiver)
+
+    def _take_served(self, messages: Sequence[Message | UnknownKind]) -> None:
+        for message in messages:
+            if isinstance(message, Message):
+                taker = self._takers.get(type(message.body))
+                if taker is not None:
+                    taker(self._session, message)
