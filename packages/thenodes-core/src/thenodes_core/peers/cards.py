@@ -12,6 +12,8 @@ from .admission import Admission
 
 __all__ = ["Cards"]
 
+_MOST_FINGERPRINTS = 4096
+
 
 class Cards:
     """Reads cards, and learns those that somebody hands on.
@@ -28,6 +30,8 @@ class Cards:
     def __init__(self, admission: Admission, node_id: str) -> None:
         self._admission = admission
         self._node_id = node_id
+        # Of cards that are used: for every message that is sealed, a hash would be felt.
+        self._fingerprints: dict[bytes, str] = {}
 
     def read(self, card: bytes) -> CardInfo:
         """Check a card on its own: form, signature, validity.
@@ -62,10 +66,18 @@ class Cards:
         if card is None or self._now_ms > card.not_after:
             return None
         known = self._admission.ids.fingerprint_of(node_id)
-        key = fingerprint(card.public_key)
+        key = self._fingerprint(card.public_key)
         if self._admission.is_revoked(key) or known not in (None, key):
             return None
         return card
+
+    def _fingerprint(self, public_key: bytes) -> str:
+        known = self._fingerprints.get(public_key)
+        if known is None:
+            if len(self._fingerprints) >= _MOST_FINGERPRINTS:
+                self._fingerprints.clear()
+            known = self._fingerprints[public_key] = fingerprint(public_key)
+        return known
 
     def _open(self, card: bytes) -> Card:
         try:
