@@ -14,6 +14,7 @@ from thenodes_core.limits import Limits
 from thenodes_core.protocol.card import Card, make_card, open_card
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.forward import read_run, split_forward
+from thenodes_core.relayed import envelope as module
 from thenodes_core.relayed.envelope import Envelopes, MessageIds, check_size
 from thenodes_core.security.identity import Identity
 from thenodes_core.security.seal import Opener, Sealer
@@ -116,7 +117,9 @@ def test_ids_are_uuids_of_version_7_that_say_when_they_were_made() -> None:
     first = uuid.UUID(bytes=made[0])
     assert (first.version, first.variant) == (7, uuid.RFC_4122)
     assert int.from_bytes(made[0][:6], "big") == NOW
-    assert len(set(made)) == 1000
+    assert made == sorted(set(made))
+    assert ids.next(NOW + 1) > made[-1]
+    assert ids.next(NOW - 1) > made[-1]
     assert {uuid.UUID(bytes=one).version for one in made} == {7}
 
 
@@ -177,7 +180,7 @@ def test_without_sealing_the_frame_is_enclosed_as_it_is() -> None:
 
 
 def test_nothing_is_sealed_for_a_node_without_a_card() -> None:
-    with pytest.raises(NoRoute, match="no card of stranger") as caught:
+    with pytest.raises(NoRoute, match="no valid card of stranger") as caught:
         Rig().wrap(Text("hi"), to="stranger")
     assert caught.value.reason is Reason.NO_CARD
 
@@ -186,19 +189,42 @@ def test_nothing_is_sealed_for_a_card_that_expired() -> None:
     rig = Rig()
     rig.wrap(Text("hi"), now_ms=NOW + 30 * DAY)
 
-    with pytest.raises(NoRoute, match="only an expired card") as caught:
+    with pytest.raises(NoRoute, match="no valid card") as caught:
         rig.wrap(Text("hi"), now_ms=NOW + 30 * DAY + 1)
     assert caught.value.reason is Reason.NO_CARD
 
 
-def test_a_newer_card_of_the_receiver_is_used_at_once() -> None:
+def test_a_newer_card_of_the_receiver_is_used_within_a_second() -> None:
     rig = Rig()
     rig.wrap(Text("hi"))
     rig.bob.private = X25519PrivateKey.generate()
     key = rig.bob.private.public_key().public_bytes_raw()
     rig.cards[rig.bob.node_id] = msgspec.structs.replace(rig.bob.card, sealing_key=key)
 
-    assert rig.opened(rig.wrap(Text("again"))).body == Text("again")
+    assert rig.opened(rig.wrap(Text("again"), now_ms=NOW + 1000)).body == Text("again")
+
+
+def test_a_card_is_looked_up_once_a_second() -> None:
+    rig = Rig()
+    rig.wrap(Text("hi"))
+    rig.cards.clear()
+
+    rig.wrap(Text("hi"), now_ms=NOW + 999)
+    with pytest.raises(NoRoute):
+        rig.wrap(Text("hi"), now_ms=NOW + 1000)
+    with pytest.raises(NoRoute):
+        rig.wrap(Text("hi"), now_ms=NOW)
+
+
+def test_no_more_cards_are_kept_at_hand_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CARDS", 2)
+    rig = Rig()
+    rig.cards |= dict.fromkeys(("b", "c"), rig.bob.card)
+
+    for to in (rig.bob.node_id, "b", "c"):
+        rig.wrap(Text("hi"), to=to)
+
+    assert len(rig.envelopes._cards) <= 2
 
 
 @pytest.mark.parametrize("body", [Heartbeat(), RelayForward("a", "b")], ids=lambda b: b.token)

@@ -17,9 +17,11 @@ from thenodes_core.limits import Limits
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.forward import read_run
 from thenodes_core.relayed import outbound as module
+from thenodes_core.relayed.carriers import Carriers
 from thenodes_core.relayed.confirmations import Confirmations
 from thenodes_core.relayed.envelope import Envelopes
 from thenodes_core.relayed.outbound import Outbound
+from thenodes_core.relayed.sending import Post
 from thenodes_core.supervisor import Supervisor
 from thenodes_plugin_api import (
     DeliveryAck,
@@ -145,10 +147,12 @@ class Rig:
         self.clock = clock
         self.direct = Direct()
         self.words = Confirmations(counters, clock)
-        self.outbound = Outbound(self.direct, envelopes, self.words, supervisor, counters, clock)
+        self.carriers = Carriers()
+        post = Post(self.carriers, envelopes, self.words, counters, clock)
+        self.outbound = Outbound(self.direct, post, supervisor)
         self.carrier = Carrier()
         self.faults: list[BaseException] = []
-        self.drop = self.outbound.use(self.carrier, lambda where, error: self.faults.append(error))
+        self.drop = self.carriers.use(self.carrier, lambda where, error: self.faults.append(error))
 
     async def send(self, **more: Any) -> DeliveryOutcome:
         timeout_seconds = more.pop("timeout_seconds", 5.0)
@@ -474,10 +478,10 @@ async def test_a_defect_in_binding_is_its_plugins(rig: Rig) -> None:
 
 async def test_one_service_carries_at_a_time(rig: Rig) -> None:
     with pytest.raises(ValueError, match="another service"):
-        rig.outbound.use(Carrier(), lambda where, error: None)
+        rig.carriers.use(Carrier(), lambda where, error: None)
 
     rig.drop()
-    rig.outbound.use(Carrier(), lambda where, error: None)
+    rig.carriers.use(Carrier(), lambda where, error: None)
     rig.drop()
     with pytest.raises(ValueError, match="another service"):
-        rig.outbound.use(Carrier(), lambda where, error: None)
+        rig.carriers.use(Carrier(), lambda where, error: None)

@@ -40,7 +40,7 @@ from thenodes_plugin_api import (
 from ..clock import Clock
 from ..events.dispatcher import Dispatcher
 from .containment import raise_if_ours
-from .delivery import ALLOWED, Delivery, NoRelays, PluginRelay, not_allowed
+from .delivery import ALLOWED, Begun, Delivery, NoRelays, PluginRelay, not_allowed
 from .door import Door
 from .ground import Ground
 from .plugin_events import PluginEvents
@@ -200,17 +200,22 @@ class Context:
             raise not_allowed(body)
         if options is not None and options.confirm:
             return await self._send_confirmed(to, body, payload, timeout_seconds, options)
+        outcome = _SENT
         try:
             await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+        except NotConnected:
+            begun = self._delivery.begin(to, body, payload, options)
+            if isinstance(begun, DeliveryOutcome):
+                outcome = begun
+            else:
+                outcome = await self._finish(begun, timeout_seconds)
         except OutboxFull:
             await self._refuse()
             raise
-        except NotConnected:
-            return await self._send_relayed(to, body, payload, timeout_seconds, options)
         self._sent += 1
         if not self._sent % _SENDS_A_TURN:
             await asyncio.sleep(0)
-        return _SENT
+        return outcome
 
     async def _send_confirmed(
         self,
@@ -228,27 +233,17 @@ class Context:
             await self._refuse()
             raise
         except NotConnected:
-            return await self._send_relayed(to, body, payload, seconds, options)
+            begun = self._delivery.begin(to, body, payload, options)
+            if isinstance(begun, DeliveryOutcome):
+                return begun
+            return await self._finish(begun, seconds)
 
-    async def _send_relayed(
-        self,
-        to: str,
-        body: Body,
-        payload: Payload | None,
-        seconds: float,
-        options: DeliveryOptions | None,
-    ) -> DeliveryOutcome:
+    async def _finish(self, begun: Begun, seconds: float) -> DeliveryOutcome:
         try:
-            outcome = await self._delivery.send(
-                to, body, payload, options=options, timeout_seconds=seconds
-            )
+            return await begun.finish(seconds)
         except OutboxFull:
             await self._refuse()
             raise
-        self._sent += 1
-        if not self._sent % _SENDS_A_TURN:
-            await asyncio.sleep(0)
-        return outcome
 
     async def _refuse(self) -> None:
         self._note_refused(1)

@@ -22,7 +22,7 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.delivery import check_ttl
 
-__all__ = ["ALLOWED", "Delivery", "NoRelays", "PluginRelay", "not_allowed"]
+__all__ = ["ALLOWED", "Begun", "Delivery", "NoRelays", "PluginRelay", "not_allowed"]
 
 ALLOWED = frozenset({Text, Extension, DataRequest, DataResponse})
 """Kinds that a plugin may send."""
@@ -30,8 +30,35 @@ ALLOWED = frozenset({Text, Extension, DataRequest, DataResponse})
 _NO_RELAYS = "this node uses no relays: [network.relay] names none"
 
 
+class Begun(Protocol):
+    """A message that could not be sent at once."""
+
+    async def finish(self, timeout_seconds: float) -> DeliveryOutcome:
+        """Send it.
+
+        Raises:
+            SendError: as `PluginContext.send`.
+        """
+        ...
+
+
 class Delivery(Protocol):
     """Sends where no session leads, and waits for the word of who was to have it."""
+
+    def begin(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome | Begun:
+        """Send through a relay if that takes no waiting; else returns what does.
+
+        Raises:
+            NoRoute: there is no way.
+            SendError: as `PluginContext.send`.
+        """
+        ...
 
     async def send(
         self,
@@ -105,6 +132,16 @@ class Delivery(Protocol):
 class NoRelays:
     """The delivery of a node that uses no relays."""
 
+    def begin(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        """There is no way."""
+        raise NoRoute(Reason.CAPABILITY_MISSING, f"no session with {to}, and {_NO_RELAYS}")
+
     async def send(
         self,
         to: str,
@@ -115,7 +152,7 @@ class NoRelays:
         timeout_seconds: float,
     ) -> DeliveryOutcome:
         """There is no way."""
-        raise NoRoute(Reason.CAPABILITY_MISSING, f"no session with {to}, and {_NO_RELAYS}")
+        return self.begin(to, body, payload, options)
 
     async def send_confirmed(
         self,
@@ -127,11 +164,11 @@ class NoRelays:
         timeout_seconds: float,
     ) -> DeliveryOutcome:
         """There is no way."""
-        return await self.send(to, body, payload, timeout_seconds=timeout_seconds)
+        return self.begin(to, body, payload, options)
 
     async def answer(self, to: str, body: Body, payload: Payload | None) -> None:
         """There is no way."""
-        await self.send(to, body, payload, timeout_seconds=0.0)
+        self.begin(to, body, payload)
 
     async def bind(
         self,

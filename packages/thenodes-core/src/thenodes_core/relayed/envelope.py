@@ -38,14 +38,23 @@ __all__ = ["Envelopes", "MessageIds", "Wrapped", "check_size"]
 
 _ENCLOSED = frozenset({Text, Extension, DataRequest, DataResponse, DeliveryAck})
 
-_ID_BYTES = 16
-_DRAWN = 256
+_FIRE_AND_FORGET, _RELIABLE = str(DeliveryClass.FIRE_AND_FORGET), str(DeliveryClass.RELIABLE)
+_NO_CARD: tuple[Card | None, int] = (None, 0)
+
+_RANDOM_BYTES = 10
 _VERSION, _VARIANT = 0x7 << 76, 0b10 << 62
-_RANDOM_HIGH, _RANDOM_LOW = ((1 << 12) - 1) << 64, (1 << 62) - 1
+# The highest of the lower bits is 0, so that counting on from it never meets the others.
+_RANDOM_HIGH, _RANDOM_LOW = ((1 << 12) - 1) << 64, (1 << 61) - 1
+
+# How long it is believed that a node's card is the newest.
+_CARD_MS = 1000
+_CARDS = 4096
 
 
 class MessageIds:
-    """Makes message ids: UUIDs of version 7 (RFC 9562).
+    """Makes message ids: UUIDs of version 7 (RFC 9562), each greater than the one before.
+
+    Of those of one millisecond the first is random, and each other one more.
 
     Args:
         random_bytes: makes their random part.
@@ -53,8 +62,8 @@ class MessageIds:
 
     def __init__(self, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
-        self._drawn = b""
-        self._at = 0
+        self._made_ms = -1
+        self._last = 0
 
     def next(self, now_ms: int) -> bytes:
         """A new id, 16 bytes.
@@ -62,13 +71,14 @@ class MessageIds:
         Args:
             now_ms: Unix milliseconds.
         """
-        if self._at >= len(self._drawn):
-            # Drawn for many at once: a call each would be felt.
-            self._drawn, self._at = self._random_bytes(_ID_BYTES * _DRAWN), 0
-        random = int.from_bytes(self._drawn[self._at : self._at + _ID_BYTES], "big")
-        self._at += _ID_BYTES
-        number = (now_ms << 80) | _VERSION | (random & _RANDOM_HIGH) | _VARIANT
-        return (number | (random & _RANDOM_LOW)).to_bytes(_ID_BYTES, "big")
+        if now_ms > self._made_ms:
+            self._made_ms = now_ms
+            random = int.from_bytes(self._random_bytes(_RANDOM_BYTES), "big")
+            self._last = now_ms << 80 | _VERSION | random & _RANDOM_HIGH | _VARIANT
+            self._last |= random & _RANDOM_LOW
+        else:
+            self._last += 1
+        return self._last.to_bytes(16, "big")
 
 
 class Wrapped(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +121,8 @@ class Envelopes:
         self._codec = codec
         self._limits = limits
         self._ids = MessageIds(random_bytes)
+        # Each with when it has to be looked up again: to check one takes as long as to seal.
+        self._cards: dict[str, tuple[Card | None, int]] = {}
 
     def new_id(self, now_ms: int) -> bytes:
         """An id for a message, 16 bytes."""
@@ -149,18 +161,13 @@ class Envelopes:
         if type(body) not in _ENCLOSED:
             raise KindNotAllowed(f"{body.token} does not go through relays")
         message_id = self._ids.next(now_ms)
-        delivery_class = DeliveryClass.RELIABLE if confirm else DeliveryClass.FIRE_AND_FORGET
-        header = ForwardHeader(
-            None,
-            None,
-            DeliveryHeader(message_id, delivery_class, None, None, now_ms, now_ms + life_ms),
-            to,
-            self.node_id,
-            sequence,
-            qos,
-        )
-        asked = DeliveryMetadata(UUID(bytes=message_id), delivery_class) if confirm else None
-        enclosed = self._codec.encode(Message(body, payload, delivery=asked))
+        delivery_class, asked = _FIRE_AND_FORGET, None
+        if confirm:
+            delivery_class = _RELIABLE
+            asked = DeliveryMetadata(UUID(bytes=message_id), DeliveryClass.RELIABLE)
+        delivery = DeliveryHeader(message_id, delivery_class, None, None, now_ms, now_ms + life_ms)
+        header = ForwardHeader(None, None, delivery, to, self.node_id, sequence, qos)
+        enclosed = self._codec.encode(Message(body, payload, "", None, asked))
         if self._sealer is None:
             frame = pack_forward(header, PayloadForm.FRAME, enclosed, self._limits)
         else:
@@ -169,15 +176,25 @@ class Envelopes:
         return Wrapped(message_id, frame)
 
     def _sealing_key(self, to: str, now_ms: int) -> bytes:
+        card, until = self._cards.get(to, _NO_CARD)
+        if card is None or not until - _CARD_MS <= now_ms < until:
+            card = self._card(to, now_ms)
+        return card.sealing_key
+
+    def _card(self, to: str, now_ms: int) -> Card:
+        """The card of a node, looked up anew."""
         card = self._card_of(to)
         if card is None or now_ms > card.not_after:
-            what = "no card" if card is None else "only an expired card"
+            self._cards.pop(to, None)
             raise NoRoute(
                 Reason.NO_CARD,
-                f"{what} of {to} is known, so nothing can be sealed for it; it has to open its "
-                'mailbox at a relay again, or both set network.relay.seal = "off"',
+                f"no valid card of {to} is known, so nothing can be sealed for it; it has to open "
+                'its mailbox at a relay again, or both set network.relay.seal = "off"',
             )
-        return card.sealing_key
+        if len(self._cards) >= _CARDS:
+            self._cards.clear()
+        self._cards[to] = card, min(now_ms + _CARD_MS, card.not_after + 1)
+        return card
 
 
 def check_size(frame: bytes, most: int, relay: str) -> None:

@@ -38,11 +38,13 @@ from ..protocol.codec_bin import BinaryCodec
 from ..security.seal import Opener, Sealer
 from ..store.received import RECEIVED_FILE, ReceivedIds
 from ..supervisor import Supervisor
+from .carriers import Carriers
 from .confirmations import Confirmations, Confirmer
 from .envelope import Envelopes
 from .inbound import RelayedInbound
 from .outbound import Outbound
 from .senders import Senders
+from .sending import Post
 
 __all__ = ["Relaying", "make_relaying"]
 
@@ -102,7 +104,8 @@ def make_relaying(
         random_bytes=os.urandom,
     )
     confirmations = Confirmations(counters, clock)
-    outbound = Outbound(peers, envelopes, confirmations, supervisor, counters, clock)
+    post = Post(Carriers(), envelopes, confirmations, counters, clock)
+    outbound = Outbound(peers, post, supervisor)
     confirmer = Confirmer(partial(_send_to, peers, outbound), supervisor, counters)
     host.roster.follow(confirmer.follow)
     peers.serve_kind(DeliveryAck, partial(_confirmed, confirmations))
@@ -117,7 +120,7 @@ def make_relaying(
         sessions=peers,
         cards=cards,
         inbound=inbound,
-        carriers=outbound,
+        carriers=post.carriers,
         is_trusted=network.trust.is_trusted,
         dispatch=host.deliver,
     )
