@@ -138,6 +138,20 @@ async def test_where_nothing_is_to_be_kept_an_unknown_target_has_no_route_either
         assert error.value.reason is Reason.UNKNOWN_TARGET
 
 
+async def test_where_nothing_is_to_be_kept_an_unknown_target_is_asked_for_again_at_once() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a")
+        relay.join()
+        await made.clock.advance(6)
+        unkept = DeliveryOptions(store=False)
+        for named in (None, "relay-a"):
+            with pytest.raises(NoRoute):
+                await made.open(options=unkept, relay=named)
+        relay.know("bob")
+
+        assert (await made.open(options=unkept)).relay == "relay-a"
+
+
 async def test_a_target_that_is_not_there_yet_is_waited_for_when_relays_just_came() -> None:
     async with rig() as made:
         relay = made.relay("relay-a")

@@ -128,17 +128,13 @@ class RelayCarrier:
         while link := next(self._candidates(to, tried), None):
             tried.add(link.relay)
             left = deadline - self._ctx.clock.monotonic()
-            got = await self._grants.get(
-                link, to, store=store, timeout_seconds=min(ASK_SECONDS, left)
-            )
+            got = await self._ask(link, to, store=store, seconds=min(ASK_SECONDS, left))
             if isinstance(got, Refused):
                 refused = got
             elif got.is_present:
                 return got
-            elif got.has_mailbox:
-                away = away or got
             else:
-                refused = Refused(Reason.UNKNOWN_TARGET, f"{link.relay} does not know {to}")
+                away = away or got
         return away or refused
 
     async def _through(
@@ -148,7 +144,14 @@ class RelayCarrier:
         if link is None or not link.is_up:
             return Refused(Reason.PEER_LEFT, f"no session with a relay {relay}")
         left = deadline - self._ctx.clock.monotonic()
-        return await self._grants.get(link, to, store=store, timeout_seconds=left)
+        return await self._ask(link, to, store=store, seconds=left)
+
+    async def _ask(self, link: Link, to: str, *, store: bool, seconds: float) -> Grant | Refused:
+        got = await self._grants.get(link, to, store=store, timeout_seconds=seconds)
+        if isinstance(got, Grant) and not got.has_mailbox:
+            # Where nothing is to be kept, a relay grants also what it does not know.
+            return Refused(Reason.UNKNOWN_TARGET, f"{link.relay} does not know {to}")
+        return got
 
     def _candidates(self, to: str, tried: set[str | None]) -> Iterator[Link]:
         card = self._ctx.service.card_of(to)

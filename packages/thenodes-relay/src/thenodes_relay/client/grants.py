@@ -32,7 +32,7 @@ ASK_SECONDS = 2.5
 _HOLD_SECONDS = 3600
 _RENEW_SECONDS = 2700.0
 _SWEEP_SECONDS = 60.0
-_RECHECK_SECONDS = 5.0
+_RECHECK_SECONDS = 2.0
 
 # What says nothing about the next attempt, and is asked anew each time.
 _FORGOTTEN = (Reason.UNKNOWN_TARGET, Reason.PEER_LEFT)
@@ -214,10 +214,11 @@ class Grants:
         return bound.is_open and bound.serves(store=store) and self._is_fresh(bound)
 
     def _is_fresh(self, bound: Grant) -> bool:
-        if bound.is_stale:
+        if bound.is_stale or not bound.has_mailbox:
             return False
         # A target that was away may be elsewhere by now.
-        return bound.is_present or self._ctx.clock.monotonic() - bound.granted_at < _RECHECK_SECONDS
+        age = self._ctx.clock.monotonic() - bound.granted_at
+        return bound.is_present or age < _RECHECK_SECONDS
 
     async def _ask(self, link: Link, to: str, store: bool) -> None:
         key = (link.relay, to)

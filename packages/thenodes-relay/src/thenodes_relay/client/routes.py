@@ -67,7 +67,6 @@ class Grant:
         self.is_own = own
         self.binding_id = ack.binding_id
         self.is_present = bool(ack.peer_present)
-        # Where nothing is to be kept, a relay grants also what it does not know.
         self.has_mailbox = store or self.is_present or ack.target_card is not None
         self.is_stale = self.is_used = False
         self.frame_bytes = min(limits.frame_bytes or FRAME_BYTES, FRAME_BYTES)

@@ -1,0 +1,96 @@
+"""Messages between nodes that share nothing but a relay."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from thenodes_plugin_api import (
+    DeliveryOptions,
+    DeliveryStatus,
+    Payload,
+    QoS,
+    Text,
+    Verified,
+)
+
+from .town import User, town
+
+
+async def test_a_message_goes_through_a_relay_sealed_and_with_its_sender_proven(
+    tmp_path: Path,
+) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay()
+        alice, bob = await made.user("alice"), await made.user("bob")
+        await made.clock.advance(1)
+        sent = await made.result(
+            alice.inbox.ctx.send(bob.node.id, Text("hello"), Payload.text("hello"))
+        )
+        await made.until(lambda: bob.inbox.messages)
+
+        (message,) = bob.inbox.messages
+        assert (sent.status, sent.relay) == (DeliveryStatus.SENT, relay.id)
+        assert (message.sender, message.verified) == (alice.node.id, Verified.SEAL)
+        assert relay.counters.snapshot()["relay_forwarded"] == 1
+
+
+async def test_a_reliable_message_is_stored_for_a_node_that_is_away_and_arrives_later(
+    tmp_path: Path,
+) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay(stores=True)
+        alice, bob = await made.user("alice"), await made.user("bob")
+        await made.until(lambda: mailboxes(relay.counters.snapshot()) >= 2)
+        name = bob.node.id
+        await made.stop("bob")
+        sending = [await made.result(reliable(alice, name, f"{number}")) for number in range(3)]
+        bob = await made.user("bob")
+        await made.until(lambda: len(bob.inbox.messages) == 3)
+
+        assert sending == [DeliveryStatus.STORED] * 3
+        assert bob.inbox.texts() == ["0", "1", "2"]
+        await made.until(lambda: relay.counters.snapshot().get("relay_acked") == 3)
+
+
+def mailboxes(counters: object) -> int:
+    assert isinstance(counters, dict)
+    return int(counters.get("relay_bound", 0))
+
+
+async def reliable(user: User, to: str, text: str) -> DeliveryStatus:
+    """Send a reliable message."""
+    options = DeliveryOptions(qos=QoS.RELIABLE)
+    outcome = await user.inbox.ctx.send(
+        to, Text(text), Payload.text(text), options=options, timeout_seconds=30.0
+    )
+    return outcome.status
+
+
+async def test_reliable_messages_come_once_and_in_order_while_links_are_cut(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay(stores=True)
+        alice, bob = await made.user("alice"), await made.user("bob")
+        await made.until(lambda: mailboxes(relay.counters.snapshot()) >= 2)
+        texts = [f"{number}" for number in range(60)]
+        told: list[DeliveryStatus] = []
+
+        async def send_all() -> None:
+            for text in texts:
+                told.append(await reliable(alice, bob.node.id, text))
+                await made.clock.sleep(0.2)
+
+        async def cut() -> None:
+            while True:
+                await made.clock.sleep(2)
+                made.network.cut_in_message()
+
+        cutting = asyncio.ensure_future(cut())
+        await made.result(send_all(), 300)
+        cutting.cancel()
+        await made.until(lambda: len(bob.inbox.messages) >= len(texts), 60)
+        await made.clock.advance(5)
+
+        assert bob.inbox.texts() == texts
+        assert set(told) == {DeliveryStatus.STORED}
+        assert relay.counters.get("relay_stored") >= len(texts)
