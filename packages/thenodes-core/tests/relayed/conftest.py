@@ -23,6 +23,7 @@ from thenodes_core.protocol.card import Card, make_card, open_card
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.forward import pack_forward, read_run
 from thenodes_core.relayed.inbound import RelayedInbound
+from thenodes_core.relayed.new_keys import NewKeys
 from thenodes_core.relayed.senders import Senders
 from thenodes_core.security.identity import Identity
 from thenodes_core.security.seal import Opener, Sealer
@@ -154,6 +155,7 @@ class Receiver:
                 HOME,
                 lambda: self.credentials.sealing_keys,
                 lambda card, now_ms: open_card(card, now_ms=now_ms),
+                allows=NewKeys(self.clock).allows,
             ),
             Senders(self.admission, self.node_id, sealed_only=sealed_only),
             self.received,

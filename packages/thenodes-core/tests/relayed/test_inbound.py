@@ -461,6 +461,31 @@ async def test_a_word_of_delivery_is_not_for_plugins(bob: Any, alice: Any) -> No
     assert [(m.sender, m.body) for m in bob.confirmed] == [(alice.node_id, word)]
 
 
+async def test_a_sender_comes_with_so_many_new_session_keys(bob: Any, alice: Any) -> None:
+    good = bob.seal(alice, number=1)
+    bad = resealed(bob.seal(alice, number=2, qos=str(QoS.RELIABLE)), 5, bytes(64))
+    bob.deliver(*[bad] * 1024)
+    assert bob.dropped() == {"bad_wrap": 1024}
+    settled = len(bob.settled)
+
+    assert bob.deliver(bad, good) == []
+
+    assert bob.dropped() == {"bad_wrap": 1024, "too_many_keys": 2}
+    # Without a word, it comes again.
+    assert len(bob.settled) == settled
+    await bob.clock.advance(0.2)
+    assert len(bob.deliver(good, bob.seal(alice, number=3))) == 2
+
+
+async def test_one_senders_session_keys_keep_nobody_else_out(
+    bob: Any, alice: Any, party: Callable[[], Any]
+) -> None:
+    bad = resealed(bob.seal(alice), 5, bytes(64))
+    bob.deliver(*[bad] * 1025)
+
+    assert len(bob.deliver(bob.seal(party()))) == 1
+
+
 async def test_a_replayed_frame_reaches_plugins_once(bob: Any, alice: Any) -> None:
     frame = bob.seal(alice)
 

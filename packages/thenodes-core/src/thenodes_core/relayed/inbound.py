@@ -237,7 +237,8 @@ class RelayedInbound:
 
     def _refuse(self, relay: str, frame: Frame, refused: Refused, settled: SettledCallback) -> None:
         self._drop(refused.reason)
-        if frame.header.qos == _RELIABLE:
+        # Without a word it comes again.
+        if frame.header.qos == _RELIABLE and refused.reason is not DropReason.TOO_MANY_KEYS:
             settled(frame, Settled("error", refused.told, refused.detail))
         if refused.reason is DropReason.DUPLICATE:
             return

@@ -42,6 +42,7 @@ from .carriers import Carriers
 from .confirmations import Confirmations, Confirmer
 from .envelope import Envelopes
 from .inbound import RelayedInbound
+from .new_keys import NewKeys
 from .outbound import Outbound
 from .senders import Senders
 from .sending import Post
@@ -199,6 +200,7 @@ def _make_inbound(
             credentials.realm,
             lambda: credentials.sealing_keys,
             lambda card, now_ms: open_card(card, now_ms=now_ms),
+            allows=NewKeys(clock).allows,
         ),
         Senders(
             network.admission,

@@ -33,6 +33,8 @@ class DropReason(enum.StrEnum):
     """The card is of another realm."""
     BAD_WRAP = "bad_wrap"
     """The session key is not signed by the sender for this node."""
+    TOO_MANY_KEYS = "too_many_keys"
+    """The sender comes with more new session keys than are verified; it may come again."""
     TAMPERED = "tampered"
     """What the seal protects is not as the sender sealed it."""
     EXPIRED = "expired"

@@ -293,6 +293,8 @@ class Opener:
         private_keys: returns its sealing keys, as `SealingKeys.private_keys`.
         read_card: opens a card that has to be valid at a time, Unix milliseconds; raises
             CredentialError.
+        allows: asked whether one more session key may be verified, which is dear, of the
+            sender that a frame names.
         max_keys: how many session keys are kept.
     """
 
@@ -303,12 +305,14 @@ class Opener:
         private_keys: Callable[[], Sequence[X25519PrivateKey]],
         read_card: Callable[[bytes, int], SenderCard],
         *,
+        allows: Callable[[str], bool] = lambda sender: True,
         max_keys: int = _MOST_KEYS,
     ) -> None:
         self._node_id = node_id
         self._realm = realm.code, realm.version
         self._private_keys = private_keys
         self._read_card = read_card
+        self._allows = allows
         self._max_keys = max_keys
         # By wrap; and of each sender the one that was used last, with which most frames open.
         self._keys: dict[tuple[object, ...], SessionKey] = {}
@@ -364,6 +368,9 @@ class Opener:
         return key, frame
 
     def _unwrap(self, header: ForwardHeader, sealed: _Sealed) -> SessionKey:
+        if not self._allows(header.sender):
+            detail = f"{header.sender} comes with too many session keys"
+            raise Refused(DropReason.TOO_MANY_KEYS, detail)
         private = self._find(sealed.key_hash)
         card = self._card_of(header, sealed.card)
         sealing_key = private.public_key().public_bytes_raw()
