@@ -21,8 +21,8 @@ from thenodes_relay.settings import Settings
 from thenodes_relay.store.base import Stored
 
 ORDER = [QoS.LOW_LATENCY, QoS.HIGH_THROUGHPUT, QoS.BULK]
-SENDERS = ["a", "b", "c", "stranger", "stranger2"]
-FRAMES, BYTES, MOST = 12, 1600, 30
+SENDERS = ["a", "b", "c", "stranger", "other stranger"]
+FRAMES, BYTES, MOST = 12, 1600, 60
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -38,7 +38,7 @@ class QueueMachine(RuleBasedStateMachine):
             )
         )
         self.queue = TargetQueue("t", self.quotas)
-        self.elsewhere: list[tuple[str, int]] = []
+        self.elsewhere: list[tuple[int, bool]] = []
         self.waiting: list[Stored] = []
         self.owed: dict[tuple[QoS, str], set[str]] = {}
         self.now = 0
@@ -51,6 +51,14 @@ class QueueMachine(RuleBasedStateMachine):
         lasts=st.integers(1, 60),
     )
     def puts(self, sender: str, qos: QoS, size: int, lasts: int) -> None:
+        self.put(sender, qos, size, lasts)
+
+    @rule(qos=st.sampled_from(ORDER), senders=st.lists(st.sampled_from(SENDERS), max_size=8))
+    def put_small_ones(self, qos: QoS, senders: list[str]) -> None:
+        for sender in senders:
+            self.put(sender, qos, 10, 1000)
+
+    def put(self, sender: str, qos: QoS, size: int, lasts: int) -> None:
         self.number += 1
         frame = Stored(
             to="t",
@@ -61,7 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
             created_at=self.now,
             expires_at=self.now + lasts,
             data=bytes(size),
-            stranger=sender.startswith("stranger"),
+            stranger=sender.endswith("stranger"),
         )
         dropped = self.queue.put(frame)
         if [each.frame for each in dropped] == [frame]:
@@ -79,8 +87,8 @@ class QueueMachine(RuleBasedStateMachine):
         flow = [each for each in self.waiting if is_of_one_flow(each, frame)]
         assert flow[0] is frame
 
-    @rule(frames=st.integers(0, 6), size=st.integers(0, 900), sent=st.integers(0, 6))
-    def takes(self, frames: int, size: int, sent: int) -> None:
+    @rule(frames=st.integers(0, 6), size=st.integers(0, 900), kept=st.integers(0, 3))
+    def takes(self, frames: int, size: int, kept: int) -> None:
         taken = self.queue.take(frames, size, self.now)
         assert len(taken.frames) <= frames
         assert sum(len(each.data) for each in taken.frames[:-1]) < max(size, 1)
@@ -88,6 +96,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert all(each.expires_at <= self.now for each in taken.expired)
         lanes = [ORDER.index(each.qos) for each in taken.frames]
         assert lanes == sorted(lanes)
+        sent = max(0, len(taken.frames) - kept)
         self.queue.put_back(taken.frames[sent:])
         for each in taken.expired:
             self.waiting.remove(each)
@@ -121,17 +130,16 @@ class QueueMachine(RuleBasedStateMachine):
         }
         self.waiting = [each for each in self.waiting if each.expires_at > self.now]
 
-    @rule(sender=st.sampled_from(SENDERS), size=st.integers(0, 300))
-    def another_target_gets_something(self, sender: str, size: int) -> None:
-        stranger = sender.startswith("stranger")
-        if self.quotas.take("u", sender, QoS.RELIABLE, size, stranger=stranger) is None:
-            self.elsewhere.append((sender, size))
+    @rule(frames=st.integers(40, 60), stranger=st.booleans())
+    def other_targets_get_something(self, frames: int, stranger: bool) -> None:
+        if not self.elsewhere:
+            self.elsewhere.append((frames, stranger))
+            self.quotas.add("u", "d", QoS.RELIABLE, 0, stranger=stranger, frames=frames)
 
     @rule()
-    def another_target_is_done_with_everything(self) -> None:
-        for sender, size in self.elsewhere:
-            stranger = sender.startswith("stranger")
-            self.quotas.give_back("u", sender, QoS.RELIABLE, size, stranger=stranger)
+    def other_targets_are_done(self) -> None:
+        for frames, stranger in self.elsewhere:
+            self.quotas.give_back("u", "d", QoS.RELIABLE, 0, stranger=stranger, frames=frames)
         self.elsewhere.clear()
 
     @rule()
@@ -155,11 +163,9 @@ class QueueMachine(RuleBasedStateMachine):
     def the_quotas_know_what_waits(self) -> None:
         assert self.quotas.waiting_for("t") == load(self.waiting)
         assert self.quotas.bulk("t") == sum(each.qos is QoS.BULK for each in self.waiting)
-        elsewhere = Load(len(self.elsewhere), sum(size for _, size in self.elsewhere))
         here = load(self.waiting)
-        assert self.quotas.total == Load(
-            here.frames + elsewhere.frames, here.bytes + elsewhere.bytes
-        )
+        elsewhere = sum(frames for frames, _ in self.elsewhere)
+        assert self.quotas.total == Load(here.frames + elsewhere, here.bytes)
         for sender in SENDERS:
             own = load(each for each in self.waiting if each.sender == sender)
             assert self.quotas.waiting_of(sender, "t") == own
