@@ -67,6 +67,7 @@ class RelayCarrier:
     ) -> ClientRoute:
         """Open a route; see `Carrier.open`."""
         deadline = self._ctx.clock.monotonic() + timeout_seconds
+        refused: Refused | None = None
         while True:
             found = (
                 await self.find(to, store=options.store, deadline=deadline)
@@ -75,9 +76,11 @@ class RelayCarrier:
             )
             if isinstance(found, Grant):
                 break
+            # That there was no time for another answer says less than the answer before.
+            refused = found if refused is None or found.reason is not Reason.TIMEOUT else refused
             left = deadline - self._ctx.clock.monotonic()
             if left <= 0 or not self._may_change(found):
-                raise NoRoute(found.reason, found.detail)
+                raise NoRoute(refused.reason, refused.detail)
             await self._links.change(min(_RETRY_SECONDS, left))
         route = ClientRoute(found, self._flight, self._agenda, pinned=relay is not None)
         if relay is None:
