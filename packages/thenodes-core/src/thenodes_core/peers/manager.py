@@ -191,6 +191,10 @@ class PeerManager:
         """
         return self._services.serve_kind(kind, handler)
 
+    def wait_for_plugins(self, is_crowded: Callable[[], bool]) -> None:
+        """Read no more of a session, for a turn, where `is_crowded` says so after its frames."""
+        self._services.is_crowded = is_crowded
+
     def on_session(
         self,
         joined: Callable[[ServiceSession], None],

@@ -38,10 +38,13 @@ class ServiceSessions:
 
     Attributes:
         takers: what every session asks.
+        is_crowded: whether what a service made of frames waits for plugins, which then
+            need a turn before more is read.
     """
 
     def __init__(self, counters: Counters) -> None:
         self.takers = Takers()
+        self.is_crowded: Callable[[], bool] = lambda: False
         self._counters = counters
         self._sessions: dict[Session, SessionService] = {}
         self._told: list[tuple[Joined, Left]] = []
@@ -51,10 +54,12 @@ class ServiceSessions:
         if self.takers.frames is not None:
             raise ValueError(f"{RelayForward.token} is taken already")
 
-        def take(session: Session, frames: Sequence[Frame]) -> None:
+        def take(session: Session, frames: Sequence[Frame]) -> bool:
             known = self._counted(session, len(frames))
-            if known is not None:
-                handler(known, frames)
+            if known is None:
+                return False
+            handler(known, frames)
+            return self.is_crowded()
 
         def undo() -> None:
             if self.takers.frames is take:

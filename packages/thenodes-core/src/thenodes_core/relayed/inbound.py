@@ -94,10 +94,6 @@ class RelayedInbound:
         events: told of frames that are dropped, at a limited rate.
         counters: counts what comes, and what is dropped by reason.
         clock: judges times.
-
-    Attributes:
-        crowded: whether an inbox was half full after what came last; the session that
-            brought it had better let plugins have a turn.
     """
 
     def __init__(
@@ -115,7 +111,7 @@ class RelayedInbound:
         counters: Counters,
         clock: Clock,
     ) -> None:
-        self.crowded = False
+        self._crowded = False
         self._node_id = node_id
         self._opener = opener
         self._open_sealed = opener.open
@@ -160,7 +156,12 @@ class RelayedInbound:
         crowded = bool(messages) and self._plugins.deliver(messages)
         if tracked:
             crowded = self._deliver_tracked(tracked) or crowded
-        self.crowded = crowded
+        self._crowded = crowded
+
+    def take_crowded(self) -> bool:
+        """Whether an inbox was half full after what came last; True is said once."""
+        crowded, self._crowded = self._crowded, False
+        return crowded
 
     def trust_changed(self) -> None:
         """Judge every sender anew, and verify every session key anew."""

@@ -113,6 +113,7 @@ def make_relaying(
     inbound = _make_inbound(
         config, network, host, received, confirmations, confirmer, events, counters, clock
     )
+    peers.wait_for_plugins(inbound.take_crowded)
     ground = Ground(
         instance=peers.local.instance,
         tables={"network.relay": structs.asdict(config.network.relay)},

@@ -69,7 +69,7 @@ class Intake:
                 messages = cast("list[Message | UnknownKind]", part)
                 plugins_due = self._take_messages(messages) or plugins_due
             elif self._takers.frames is not None:
-                self._takers.frames(self._session, part)
+                plugins_due = self._takers.frames(self._session, part) or plugins_due
         return plugins_due
 
     def _take_messages(self, messages: Sequence[Message | UnknownKind]) -> bool:

@@ -28,7 +28,9 @@ CONTROL: frozenset[type] = frozenset(
 )
 """Kinds that concern the session or are answered by the node, and unknown ones."""
 
-TakeFrames: TypeAlias = Callable[["Session", Sequence[Frame]], None]
+TakeFrames: TypeAlias = Callable[["Session", Sequence[Frame]], bool]
+"""True where plugins need a turn."""
+
 TakeMessage: TypeAlias = Callable[["Session", Message], None]
 
 
