@@ -131,6 +131,21 @@ def test_a_name_that_is_taken_is_refused(table: CommandTable, name: str) -> None
         table.add(echo(name))
 
 
+async def test_a_command_that_was_removed_is_gone_under_all_its_names(
+    table: CommandTable,
+) -> None:
+    table.add(echo("new", "other"))
+    before = list(table.commands)
+
+    table.remove("new")
+
+    assert [c.name for c in before if c not in table.commands] == ["new"]
+    for name in ("new", "other"):
+        with pytest.raises(CommandError, match="unknown command"):
+            await table.run(name)
+    table.add(echo("other"))
+
+
 def test_an_alias_that_is_taken_is_refused_and_nothing_is_added(table: CommandTable) -> None:
     with pytest.raises(ValueError, match="'peers' is taken"):
         table.add(echo("new", "peers"))

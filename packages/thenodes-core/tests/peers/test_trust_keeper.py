@@ -93,6 +93,28 @@ def test_a_revoked_key_is_listed_as_rejected(bench: Bench) -> None:
     assert bench.keeper.keys("observed") == []
 
 
+def test_a_key_is_trusted_that_the_operator_trusts_until_it_is_rejected(bench: Bench) -> None:
+    key = bench.observe()
+    assert not bench.keeper.is_trusted(key)
+
+    bench.keeper.promote(key)
+    assert bench.keeper.is_trusted(key)
+
+    bench.keeper.revoke(key)
+    assert not bench.keeper.is_trusted(key)
+
+
+def test_a_key_that_is_pinned_is_trusted_unless_it_is_rejected(tmp_path: Path) -> None:
+    key = Bench(tmp_path).observe()
+    bench = Bench(tmp_path, TrustPolicyTable(pin_fingerprints=(key,)))
+    bench.keeper.load()
+    assert (bench.keeper.is_trusted(key), bench.keeper.is_trusted(OTHER_KEY)) == (True, False)
+
+    bench.keeper.revoke(key)
+
+    assert not bench.keeper.is_trusted(key)
+
+
 def test_a_key_is_listed_with_the_ids_that_came_with_it(bench: Bench) -> None:
     key = bench.observe()
     bench.keeper.known.bind("hub", key, bench.clock.time())
