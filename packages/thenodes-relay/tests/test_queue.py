@@ -231,6 +231,16 @@ def test_who_has_its_share_makes_room_with_its_own_frames() -> None:
     assert take(waiting) == ["honest0", "hostile1", "hostile2", "honest1"]
 
 
+def test_who_replaces_its_only_frame_keeps_its_turn() -> None:
+    waiting = queue(frames=8)
+    waiting.put(frame("a", 0, HIGH))
+    waiting.put(frame("a", 1, LOW))
+    waiting.put(frame("b", 0, LOW))
+
+    assert dropped(waiting.put(frame("a", 2, LOW))) == [("a1", Cause.EVICTED)]
+    assert take(waiting) == ["a2", "b0", "a0"]
+
+
 def test_who_has_its_share_in_bulk_still_sends_what_goes_before() -> None:
     waiting = queue(frames=8)
     for number in range(2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -102,19 +102,16 @@ class TargetQueue:
             KeyError: the frame is reliable.
         """
         lane = self._lanes[frame.qos]
-        dropped: Sequence[Dropped] = ()
         cause = self._quotas.take(
             self._target, frame.sender, frame.qos, len(frame.data), stranger=frame.stranger
         )
         if cause is not None:
-            dropped = self._make_room(frame, cause)
-            if dropped[0].frame is frame:
-                return dropped
+            return self._press(frame, cause)
         lane.put(frame)
         self._count += 1
         if frame.expires_at < self._soonest:
             self._soonest = frame.expires_at
-        return dropped
+        return ()
 
     def take(self, frames: int, size: int, now_ms: int) -> Taken:
         """Take out what comes next.
@@ -176,30 +173,37 @@ class TargetQueue:
         self._soonest = math.inf
         return frames
 
-    def _make_room(self, frame: Stored, cause: Cause | None) -> Sequence[Dropped]:
-        """Evict until there is room for the frame; where that is not enough, evict nothing."""
+    def _press(self, frame: Stored, cause: Cause | None) -> Sequence[Dropped]:
+        """Queue a frame by evicting others; where that makes no room, evict nothing."""
         size = len(frame.data)
+        victims: dict[int, Stored] = {}
         lanes = self._giving_way(frame.qos)
         own = _frames(lane.of_sender(frame.sender) for lane in lanes)
         everybodys = _frames(lane.by_age() for lane in lanes)
-        evicted: dict[int, Stored] = {}
         while cause is not None:
             pool = own if cause in _OWN_SHARE else everybodys
-            victim = next((found for found in pool if id(found) not in evicted), None)
+            victim = next((found for found in pool if id(found) not in victims), None)
             if victim is None:
-                for kept in evicted.values():
+                for kept in victims.values():
                     self._retain(kept)
                 why = self._quotas.refuse(cause, self._target, frame.sender, frame.qos, size)
                 return (Dropped(frame, why),)
-            evicted[id(victim)] = victim
+            victims[id(victim)] = victim
             self._release((victim,))
             cause = self._quotas.take(
                 self._target, frame.sender, frame.qos, size, stranger=frame.stranger
             )
-        why = Cause.EVICTED.refuse(target=self._target)
-        for victim in evicted.values():
+        return self._exchange(frame, victims.values())
+
+    def _exchange(self, frame: Stored, victims: Collection[Stored]) -> Sequence[Dropped]:
+        # First in, then out: a sender that replaces its only frame keeps its turn.
+        self._lanes[frame.qos].put(frame)
+        self._count += 1
+        self._soonest = min(self._soonest, frame.expires_at)
+        for victim in victims:
             (self._last if victim.qos is QoS.BULK else self._first).evict(victim)
-        return [Dropped(victim, why) for victim in evicted.values()]
+        why = Cause.EVICTED.refuse(target=self._target)
+        return [Dropped(victim, why) for victim in victims]
 
     def _giving_way(self, qos: QoS) -> Sequence[AgedLane]:
         if qos is QoS.LOW_LATENCY:
