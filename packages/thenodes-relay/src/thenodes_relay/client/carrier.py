@@ -16,6 +16,7 @@ from .routes import ClientRoute, Grant
 __all__ = ["RelayCarrier"]
 
 _RETRY_SECONDS = 0.5
+_ROUTES = 1024
 
 
 class RelayCarrier:
@@ -54,13 +55,18 @@ class RelayCarrier:
         self._keeper = keeper
         self._expects_relays = expects_relays
         self._ready: dict[str, ClientRoute] = {}
+        self._most_ready = _ROUTES
 
     def ready(self, to: str, options: DeliveryOptions) -> ClientRoute | None:
         """A route that is open; see `Carrier.ready`."""
         route = self._ready.get(to)
-        if route is None or not self._grants.is_usable(route.grant, store=options.store):
+        if route is None:
             return None
-        return route
+        grant = route.grant
+        # Most are like that; asking for more takes as long as all the rest.
+        if grant.is_present and not grant.is_stale and grant.store is options.store:
+            return route
+        return route if self._grants.is_usable(grant, store=options.store) else None
 
     async def open(
         self, to: str, options: DeliveryOptions, *, relay: str | None, timeout_seconds: float
@@ -85,6 +91,7 @@ class RelayCarrier:
         route = ClientRoute(found, self._flight, self._agenda, pinned=relay is not None)
         if relay is None:
             self._ready[to] = route
+            self._tidy()
         return route
 
     async def bind(
@@ -139,6 +146,12 @@ class RelayCarrier:
             else:
                 away = away or got
         return away or refused
+
+    def _tidy(self) -> None:
+        """Forget routes that are gone, whenever there are twice as many as were left last time."""
+        if len(self._ready) > self._most_ready:
+            self._ready = {to: route for to, route in self._ready.items() if route.grant.is_open}
+            self._most_ready = max(_ROUTES, 2 * len(self._ready))
 
     async def _through(
         self, relay: str, to: str, *, store: bool, deadline: float

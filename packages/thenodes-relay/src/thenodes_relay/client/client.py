@@ -38,6 +38,9 @@ __all__ = ["ClientStatus", "RelayClient", "RelayUse"]
 _CAPABILITY = "relay"
 _SHOWN = 8
 
+# What a relay says of a frame where it has no such route, or the target is not there.
+_DOUBTS = (Reason.NOT_BOUND, Reason.UNKNOWN_TARGET, Reason.PEER_LEFT)
+
 
 class RelayUse(msgspec.Struct, frozen=True):
     """How a relay is used.
@@ -167,6 +170,7 @@ class RelayClient:
             link.is_leaving = reason is Reason.RESTARTING
             self._lost(link, session)
             self._keeper.left(link)
+            self._forget_unused()
 
     def take_frames(self, session: ServiceSession, frames: Sequence[Frame]) -> None:
         """Take frames whose `to` is this node, from whichever session brought them."""
@@ -209,11 +213,13 @@ class RelayClient:
 
     def _heed(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
         """Draw the conclusions; returns whether plugins need not hear of it."""
-        match notify.notif_type:
-            case Reason.RESTARTING:
-                link.is_leaving = True
-            case Reason.NOT_BOUND | Reason.UNKNOWN_TARGET:
-                self._grants.doubt(link)
+        if notify.notif_type is Reason.RESTARTING:
+            link.is_leaving = True
+        elif notify.notif_type in _DOUBTS and notify.message_id is not None:
+            message_id = notify.message_id.bytes
+            to = self._flight.target(message_id) or link.recent.target(message_id)
+            if to is not None:
+                self._grants.doubt(link.relay, to)
         dealt_with = self._flight.notified(session, notify)
         if notify.notif_type is Reason.RESTARTING:
             self._lost(link, None)
@@ -232,6 +238,14 @@ class RelayClient:
         if session is not None:
             self._asks.ended(session)
         self._grants.lost(link)
+
+    def _forget_unused(self) -> None:
+        """Whoever says that it is a relay has a place; it goes with its session if it can."""
+        for link in self._links.all():
+            relay = link.relay
+            is_used = self._grants.needs(relay) or self._flight.in_flight(relay)
+            if link.session is None and not is_used and self._mailboxes.get(relay) is None:
+                self._links.forget(relay)
 
     def _is_eligible(self, session: ServiceSession) -> bool:
         peer = session.peer

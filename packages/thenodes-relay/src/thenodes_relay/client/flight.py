@@ -78,6 +78,11 @@ class Flight:
         """Whether the relay takes frames for a target."""
         return (relay, to) in self._open
 
+    def target(self, message_id: bytes) -> str | None:
+        """For whom a frame is that no relay has confirmed."""
+        parcel = self._outstanding.get(message_id)
+        return None if parcel is None else parcel.to
+
     async def send(
         self,
         relay: str,

@@ -29,7 +29,6 @@ __all__ = ["ASK_SECONDS", "Grants", "Refused"]
 ASK_SECONDS = 2.5
 """A relay has so long to answer before another is asked."""
 
-_HOLD_SECONDS = 3600
 _RENEW_SECONDS = 2700.0
 _SWEEP_SECONDS = 60.0
 _RECHECK_SECONDS = 2.0
@@ -62,8 +61,9 @@ class Wish(msgspec.Struct):
 class Grants:
     """The named bindings of this node.
 
-    One that nothing was sent on for an hour is given up. A refusal counts for a while, by its
-    reason, but for `unknown_target`: that is asked anew whenever somebody wants to send.
+    One is renewed after 45 minutes; if nothing was sent on it meanwhile, it is given up.
+    A refusal counts for a while, by its reason, but for `unknown_target`: that is asked anew
+    whenever somebody wants to send.
 
     Args:
         ctx: the plugin's context.
@@ -155,15 +155,14 @@ class Grants:
         if session is None:
             return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
         wish = self._wish(link.relay, to)
-        hold_until = self._ctx.clock.time() + _HOLD_SECONDS
-        if wish is not None and wish.ends_at is not None:
-            hold_until = min(hold_until, wish.ends_at)
+        # Without a time it holds as long as the session: clocks need not agree.
+        ends_at = None if wish is None else wish.ends_at
         ack = await self._asks.ask(
             session,
             to,
             store=store,
             qos=qos,
-            expires_at=int(hold_until) + 1,
+            expires_at=None if ends_at is None else int(ends_at) + 1,
             card=None,
             timeout_seconds=timeout_seconds,
         )
@@ -174,12 +173,8 @@ class Grants:
     def joined(self, link: Link) -> None:
         """A relay is there again: what plugins bound is bound again."""
         for relay, to in list(self._wishes):
-            wish = self._wish(relay, to)
-            if relay == link.relay and wish is not None:
-                self._ctx.spawn(
-                    self.get(link, to, store=wish.store, timeout_seconds=ASK_SECONDS),
-                    name=f"relay bind {to}",
-                )
+            if relay == link.relay:
+                self._restore(link, to)
 
     def lost(self, link: Link) -> None:
         """Its session ended, and every binding with it."""
@@ -200,14 +195,19 @@ class Grants:
             if bound.binding_id == binding_id and bound.session is session:
                 bound.is_stale = True
                 bound.is_present = False
+                self._restore(bound.link, bound.to)
                 return True
         return False
 
-    def doubt(self, link: Link) -> None:
-        """A relay knows nothing of some binding: each is asked for again before it is used."""
-        for bound in self._bound.values():
-            if bound.link is link:
-                bound.is_stale = True
+    def doubt(self, relay: str, to: str) -> None:
+        """A relay could not use a binding: it is asked for again before it is used."""
+        bound = self._bound.get((relay, to))
+        if bound is not None:
+            bound.is_stale = True
+
+    def needs(self, relay: str) -> bool:
+        """Whether a plugin bound something there."""
+        return any(through == relay for through, _ in self._wishes)
 
     def is_usable(self, bound: Grant, *, store: bool) -> bool:
         """Whether something may be sent on it without asking again."""
@@ -219,6 +219,15 @@ class Grants:
         # A target that was away may be elsewhere by now.
         age = self._ctx.clock.monotonic() - bound.granted_at
         return bound.is_present or age < _RECHECK_SECONDS
+
+    def _restore(self, link: Link, to: str) -> None:
+        """Ask again for what a plugin wants to hold."""
+        wish = self._wish(link.relay, to)
+        if wish is not None:
+            self._ctx.spawn(
+                self.get(link, to, store=wish.store, timeout_seconds=ASK_SECONDS),
+                name=f"relay bind {to}",
+            )
 
     async def _ask(self, link: Link, to: str, store: bool) -> None:
         key = (link.relay, to)
@@ -276,7 +285,8 @@ class Grants:
             self._ctx.service.learn_card(card)
         except CardRefused as error:
             self._ctx.service.count("relay_client_cards_refused")
-            self._ctx.logger.warning("%s handed on a card of %s: %s", relay, to, error)
+            # It may well be an older one than this node knows.
+            self._ctx.logger.info("%s handed on a card of %s: %s", relay, to, error)
 
     def _make_room(self, link: Link, to: str) -> bool:
         """Give up the binding there that is of least use, if there is one to spare."""

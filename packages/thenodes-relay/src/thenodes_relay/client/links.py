@@ -10,6 +10,7 @@ from thenodes_plugin_api import PluginContext
 from thenodes_plugin_api.service import ServiceSession
 
 from .agenda import Agenda
+from .recent import Recent
 
 __all__ = ["WATCH_SECONDS", "Link", "Links"]
 
@@ -28,6 +29,8 @@ class Link:
         lost_at: when the last one ended, of the monotonic clock.
         is_leaving: whether it said that it is about to restart.
         stores: whether it keeps frames for targets that are away.
+        waiting: what is done when the session has room, in order.
+        recent: for whom the last frames were that are not reliable.
     """
 
     def __init__(self, relay: str) -> None:
@@ -36,19 +39,15 @@ class Link:
         self.lost_at: float | None = None
         self.is_leaving = False
         self.stores = False
+        self.recent = Recent()
         self._is_watched = False
-        self._waiting: deque[Callable[[], bool]] = deque()
+        self.waiting: deque[Callable[[], bool]] = deque()
         self._room_asked = False
 
     @property
     def is_up(self) -> bool:
         """Whether it may be asked for something new."""
         return self.session is not None and self.session.is_open and not self.is_leaving
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether somebody waits for room."""
-        return bool(self._waiting)
 
     def up(self, session: ServiceSession) -> None:
         """There is a session with it, which may take the place of another."""
@@ -77,11 +76,11 @@ class Link:
         Those who wait come in their order; whoever waits on a session that ends is called
         once more.
         """
-        self._waiting.append(action)
+        self.waiting.append(action)
         self._ask_for_room()
 
     def _ask_for_room(self) -> None:
-        if self.session is None or self._room_asked or not self._waiting:
+        if self.session is None or self._room_asked or not self.waiting:
             return
         self._room_asked = True
         session = self.session
@@ -94,16 +93,16 @@ class Link:
         session.on_room(has_room)
 
     def _serve_waiting(self) -> None:
-        while self._waiting:
-            action = self._waiting[0]
+        while self.waiting:
+            action = self.waiting[0]
             if not action():
                 self._ask_for_room()
                 return
-            self._waiting.popleft()
+            self.waiting.popleft()
 
     def _forget_waiting(self) -> None:
         self._room_asked = False
-        waiting, self._waiting = self._waiting, deque()
+        waiting, self.waiting = self.waiting, deque()
         for action in waiting:
             action()
 
@@ -149,6 +148,10 @@ class Links:
         link.down(self._clock.monotonic())
         self._changed()
         return link
+
+    def forget(self, relay: str) -> None:
+        """It is of no use any more."""
+        self._links.pop(relay, None)
 
     async def change(self, seconds: float) -> None:
         """Wait until a relay comes or goes, at most so long."""

@@ -25,6 +25,9 @@ __all__ = ["ClientRoute", "Grant"]
 
 _TTL_SECONDS = 7 * 86_400.0
 
+# Looked at for every frame: the member of an enumeration is slower to get.
+_RELIABLE = QoS.RELIABLE
+
 
 class Grant:
     """What a relay granted this node for one target, on one session.
@@ -93,8 +96,14 @@ class ClientRoute:
         pinned: whether reliable frames go through this relay and no other.
     """
 
+    __slots__ = ("_agenda", "_flight", "_link", "_offer", "_pinned", "_remember", "_to", "grant")
+
     def __init__(self, grant: Grant, flight: Flight, agenda: Agenda, *, pinned: bool) -> None:
         self.grant = grant
+        self._to = grant.to
+        self._link = grant.link
+        self._offer = grant.session.offer
+        self._remember = grant.link.recent.add
         self._flight = flight
         self._agenda = agenda
         self._pinned = pinned
@@ -117,10 +126,11 @@ class ClientRoute:
     def offer(self, frame: bytes, message_id: bytes, qos: QoS) -> bool:
         """Send a frame that is not reliable, if that takes no waiting; False where it would."""
         grant = self.grant
-        if qos is QoS.RELIABLE or not grant.is_open or grant.link.is_crowded:
+        if grant.is_stale or self._link.waiting or qos is _RELIABLE:
             return False
         grant.is_used = True
-        return grant.session.offer((frame,)) == 1
+        self._remember((message_id, self._to))
+        return self._offer((frame,)) == 1
 
     async def send(
         self, frame: bytes, message_id: bytes, qos: QoS, *, timeout_seconds: float
