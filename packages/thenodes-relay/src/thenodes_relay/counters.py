@@ -7,7 +7,7 @@ from typing import Protocol
 
 from thenodes_plugin_api import Reason
 
-__all__ = ["Count", "Counter", "Tally"]
+__all__ = ["ClientCounter", "Count", "Counter", "Tally"]
 
 
 class Counter(enum.StrEnum):
@@ -45,6 +45,33 @@ class Counter(enum.StrEnum):
     """Times that a target stopped reading, by its node id."""
     ACKS_IGNORED = "relay_acks_ignored"
     """ACKs for frames that the session did not carry."""
+
+
+class ClientCounter(enum.StrEnum):
+    """Counters of a user of relays; those that say so are counted by reason."""
+
+    MAILBOXES = "relay_client_mailboxes"
+    """Mailboxes that relays granted or refreshed."""
+    BOUND = "relay_client_bound"
+    """Routes that relays granted or renewed."""
+    REFUSED_BINDS = "relay_client_refused_binds"
+    """Mailboxes and routes that relays refused, by reason."""
+    REFUSED = "relay_client_refused"
+    """Reliable frames that a relay refused, or that expired before one had them, by reason."""
+    MOVED = "relay_client_moved"
+    """Times that what waited for one relay went to another."""
+    NOTIFIED = "relay_client_notified"
+    """Notifications of relays, by reason."""
+    RECEIVED = "relay_client_received"
+    """Frames that relays brought."""
+    ACKED = "relay_client_acked"
+    """Acknowledgements given, by status."""
+    UNSAVED = "relay_client_unsaved"
+    """Reliable frames that no relay had when the node stopped."""
+    CARDS_REFUSED = "relay_client_cards_refused"
+    """Cards that a relay handed on and that prove nothing, or are older than known ones."""
+    IGNORED = "relay_client_ignored"
+    """Answers of relays that were not asked for, by kind."""
 
 
 class Count(Protocol):

@@ -20,6 +20,7 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.service import Frame, ServiceSession
 
+from ..counters import ClientCounter
 from ..selection import use_position
 from .agenda import Agenda
 from .asks import Asks
@@ -181,7 +182,7 @@ class RelayClient:
         if isinstance(message.body, RelayBindAck) and not self._asks.answered(
             session, message.body
         ):
-            self._door.count("relay_client_ignored", reason="bind_ack")
+            self._door.count(ClientCounter.IGNORED, reason="bind_ack")
 
     def take_ack(self, session: ServiceSession, message: Message) -> bool:
         """Take an ACK; returns whether it was for a frame of this node's in flight."""
@@ -192,9 +193,9 @@ class RelayClient:
         notify = message.body
         link = self._links.get(session.peer.node_id)
         if not isinstance(notify, RelayNotify) or link is None or link.session is not session:
-            self._door.count("relay_client_ignored", reason="notify")
+            self._door.count(ClientCounter.IGNORED, reason="notify")
             return
-        self._door.count("relay_client_notified", reason=notify.notif_type.value)
+        self._door.count(ClientCounter.NOTIFIED, reason=notify.notif_type.value)
         if self._heed(link, session, notify):
             return
         self._door.dispatch(
@@ -270,7 +271,7 @@ class RelayClient:
     def _tell_unsaved(self, lost: dict[str, int]) -> None:
         shown = ", ".join(f"{count} to {to}" for to, count in list(lost.items())[:_SHOWN])
         more = f" and {len(lost) - _SHOWN} more targets" if len(lost) > _SHOWN else ""
-        self._door.count("relay_client_unsaved", sum(lost.values()))
+        self._door.count(ClientCounter.UNSAVED, sum(lost.values()))
         self._ctx.events.emit(
             PluginEvent(
                 plugin=self._ctx.plugin_id,

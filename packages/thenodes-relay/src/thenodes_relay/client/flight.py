@@ -20,6 +20,7 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.service import ForwardHeader, ServiceSession
 
+from ..counters import ClientCounter
 from .agenda import Agenda
 from .links import Links
 from .outstanding import InFlightLimits, Lane, Outstanding, Parcel
@@ -161,7 +162,7 @@ class Flight:
         """Let what goes to a target through one relay go through another, where that is open."""
         lane = self._outstanding.lane(relay, to)
         if lane is not None and self._outstanding.move(lane, other) is not None:
-            self._ctx.service.count("relay_client_moved")
+            self._ctx.service.count(ClientCounter.MOVED)
             self._admit()
             self._push((other, to))
 
@@ -280,7 +281,7 @@ class Flight:
     ) -> bool:
         """Tell the sender; where it no longer waits, the plugins."""
         message_id = uuid.UUID(bytes=parcel.message_id)
-        self._ctx.service.count("relay_client_refused", reason=reason.value)
+        self._ctx.service.count(ClientCounter.REFUSED, reason=reason.value)
         told = self._tell(
             parcel.message_id,
             DeliveryOutcome(DeliveryStatus.REFUSED, relay, message_id, reason, detail),

@@ -17,6 +17,7 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.service import ServiceSession
 
+from ..counters import ClientCounter
 from .agenda import Agenda
 from .asks import Asks
 from .flight import Flight
@@ -253,7 +254,7 @@ class Grants:
         reason = Reason.PEER_LEFT if ack.ok else ack.reason or Reason.DECLINED
         if reason not in _FORGOTTEN:
             self._refusals.note(key, reason, self._ctx.clock.monotonic())
-        self._ctx.service.count("relay_client_refused_binds", reason=reason.value)
+        self._ctx.service.count(ClientCounter.REFUSED_BINDS, reason=reason.value)
         return Refused(reason, f"{link.relay} granted no route to {to}: {reason}")
 
     def _take(
@@ -275,7 +276,7 @@ class Grants:
             bound = Grant(link, session, to)
         bound.granted(ack, store=store, own=own, now=self._ctx.clock.monotonic())
         self._bound[key] = bound
-        self._ctx.service.count("relay_client_bound")
+        self._ctx.service.count(ClientCounter.BOUND)
         self._flight.opened(link.relay, to, session)
 
     def _learn(self, relay: str, to: str, card: bytes) -> None:
@@ -284,7 +285,7 @@ class Grants:
                 raise CardRefused(f"a card of another node than {to}")
             self._ctx.service.learn_card(card)
         except CardRefused as error:
-            self._ctx.service.count("relay_client_cards_refused")
+            self._ctx.service.count(ClientCounter.CARDS_REFUSED)
             # It may well be an older one than this node knows.
             self._ctx.logger.info("%s handed on a card of %s: %s", relay, to, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from thenodes_plugin_api import PluginContext, QoS, Reason, RelayBindAck, RelayNotify
 
+from ..counters import ClientCounter
 from .agenda import Agenda, Appointment
 from .asks import Asks
 from .links import Link, Links
@@ -144,7 +145,7 @@ class Keeper:
             return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
         if ack.ok:
             self._mailboxes.granted(link.relay, ack.binding_id)
-            self._ctx.service.count("relay_client_mailboxes")
+            self._ctx.service.count(ClientCounter.MAILBOXES)
         else:
             self._refused(link.relay, ack.reason or Reason.DECLINED, None)
         self.tend()
@@ -153,7 +154,7 @@ class Keeper:
     def _refused(self, relay: str, reason: Reason, retry_after: float | None) -> None:
         now = self._ctx.clock.monotonic()
         until = self._mailboxes.refused(relay, reason, now, retry_after=retry_after)
-        self._ctx.service.count("relay_client_refused_binds", reason=reason.value)
+        self._ctx.service.count(ClientCounter.REFUSED_BINDS, reason=reason.value)
         self._ctx.logger.warning(
             "%s has no mailbox for this node: %s; it is asked again in %.1f s",
             relay,

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from thenodes_plugin_api import Ack, PluginContext
 from thenodes_plugin_api.service import Frame, ServiceSession, Settled
 
+from ..counters import ClientCounter
+
 __all__ = ["Receiver"]
 
 _MOST_WAITING = 8192
@@ -61,7 +63,7 @@ class Receiver:
             if session.is_open:
                 answers.give(self._answer(frame, outcome))
 
-        self._door.count("relay_client_received", len(frames))
+        self._door.count(ClientCounter.RECEIVED, len(frames))
         self._door.deliver(session.peer.node_id, frames, settled)
 
     def left(self, session: ServiceSession) -> None:
@@ -72,5 +74,5 @@ class Receiver:
         header = frame.header
         delivery = header.delivery
         message_id = None if delivery is None else uuid.UUID(bytes=delivery.message_id)
-        self._door.count("relay_client_acked", reason=outcome.status)
+        self._door.count(ClientCounter.ACKED, reason=outcome.status)
         return Ack(header.sender, self._node_id, header.sequence or 0, outcome.status, message_id)
