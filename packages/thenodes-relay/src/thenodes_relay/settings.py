@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
@@ -51,7 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_secs: int = 7 * 86_400
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
-    store_path: Path | None = None
+    store_path: str | None = None
     synchronous: str = "full"
 
 
