@@ -82,6 +82,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.is_the_oldest_of_its_sender(each.frame)
             self.waiting.remove(each.frame)
         self.waiting.append(frame)
+        self.who_has_nothing_more_is_owed_nothing()
 
     def is_the_oldest_of_its_sender(self, frame: Stored) -> None:
         flow = [each for each in self.waiting if is_of_one_flow(each, frame)]
@@ -106,6 +107,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.is_the_oldest_of_its_sender(each)
             self.waiting.remove(each)
             self.is_served_in_turn(each)
+        self.who_has_nothing_more_is_owed_nothing()
 
     def is_served_in_turn(self, frame: Stored) -> None:
         """Nobody is served again before all that waited when it was served last."""
@@ -114,6 +116,12 @@ class QueueMachine(RuleBasedStateMachine):
         for owed in self.owed_in(frame.qos):
             owed.discard(frame.sender)
         self.owed[lane] = {each.sender for each in self.waiting if each.qos is frame.qos}
+
+    def who_has_nothing_more_is_owed_nothing(self) -> None:
+        for qos in ORDER:
+            present = {each.sender for each in self.waiting if each.qos is qos}
+            for owed in self.owed_in(qos):
+                owed &= present
 
     def owed_in(self, qos: QoS) -> list[set[str]]:
         return [owed for (lane, _), owed in self.owed.items() if lane is qos]
@@ -129,6 +137,7 @@ class QueueMachine(RuleBasedStateMachine):
             id(each) for each in self.waiting if each.expires_at <= self.now
         }
         self.waiting = [each for each in self.waiting if each.expires_at > self.now]
+        self.who_has_nothing_more_is_owed_nothing()
 
     @rule(frames=st.integers(40, 60), stranger=st.booleans())
     def other_targets_get_something(self, frames: int, stranger: bool) -> None:
@@ -150,6 +159,7 @@ class QueueMachine(RuleBasedStateMachine):
                 assert flow_of(drained, sender, qos) == flow_of(self.waiting, sender, qos)
         assert len(drained) == len(self.waiting)
         self.waiting.clear()
+        self.owed.clear()
 
     @invariant()
     def everything_that_waits_is_there_in_order(self) -> None:
@@ -173,13 +183,6 @@ class QueueMachine(RuleBasedStateMachine):
             assert own.bytes <= BYTES // 4
         assert here.frames <= FRAMES
         assert here.bytes <= BYTES
-
-    @invariant()
-    def who_has_nothing_more_is_owed_nothing(self) -> None:
-        for qos in ORDER:
-            present = {each.sender for each in self.waiting if each.qos is qos}
-            for owed in self.owed_in(qos):
-                owed &= present
 
     @invariant()
     def nothing_expires_before_it_is_said(self) -> None:
