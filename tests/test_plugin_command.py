@@ -355,6 +355,12 @@ def test_what_is_called_a_wheel_and_is_no_file_is_named(make: Callable[[str], No
         assert (code, "my.whl: expected a file" in error) == (1, True)
 
 
+def test_the_relay_that_the_settings_ask_for_is_listed() -> None:
+    Path("node.toml").write_text("[network.relay]\nenabled = true\n")
+
+    assert states("--config", "node.toml") == [("relay", "accepted")]
+
+
 def test_add_copies_to_the_directory_of_the_settings(wheel: Path) -> None:
     Path("node.toml").write_text('[plugins]\ndirectory = "mine"\n')
 

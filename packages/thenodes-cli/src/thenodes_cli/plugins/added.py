@@ -16,7 +16,8 @@ from thenodes_core.plugins.gates import Scan, scan
 from thenodes_core.plugins.lock import Locked, read_lock, write_lock
 from thenodes_core.plugins.policy import GatePolicy
 from thenodes_core.plugins.signing import signer_of
-from thenodes_core.plugins.source import Kind
+from thenodes_core.plugins.source import Candidate, Kind
+from thenodes_core.relayed.plugin import relay_plugins
 from thenodes_plugin_api import Manifest
 
 from ..commands.target import ADDED_WHEELS
@@ -205,7 +206,8 @@ def _existing(files: NodeFiles, policy: GatePolicy) -> Scan:
     table, directory = files.config.plugins, plugins_directory(files)
     paths = [expand(path) for path in table.paths]
     where = directory if directory.is_dir() else None
-    return scan(candidates(paths, where, table.installed), policy)
+    defaults = relay_plugins(files.config.network.relay)
+    return scan(candidates(paths, where, table.installed, defaults), policy)
 
 
 def _others(files: NodeFiles, policy: GatePolicy, plugin_id: str) -> Sequence[Manifest]:
@@ -214,9 +216,12 @@ def _others(files: NodeFiles, policy: GatePolicy, plugin_id: str) -> Sequence[Ma
         source.manifest
         for source in _existing(files, policy).accepted
         if source.manifest.plugin.id != plugin_id
-        or source.candidate.directory is None
-        or source.candidate.kind is not Kind.WHEEL
+        or not (source.candidate.is_default or _is_wheel_in_directory(source.candidate))
     ]
+
+
+def _is_wheel_in_directory(candidate: Candidate) -> bool:
+    return candidate.directory is not None and candidate.kind is Kind.WHEEL
 
 
 def _wheels_of(plugin_id: str, files: NodeFiles) -> Sequence[Path]:

@@ -12,6 +12,7 @@ from thenodes_core.control.status import PluginLine
 from thenodes_core.errors import CommandFailed
 from thenodes_core.plugins.find import candidates
 from thenodes_core.plugins.gates import scan
+from thenodes_core.relayed.plugin import relay_plugins
 
 from ..node_files import NodeFiles
 from .judging import policy_of
@@ -41,7 +42,9 @@ class _Stopped:
         config = files.config.plugins
         directory = expand(config.directory) if config.directory else None
         paths = [expand(path) for path in config.paths]
-        self._found = scan(candidates(paths, directory, config.installed), policy_of(files))
+        defaults = relay_plugins(files.config.network.relay)
+        named = candidates(paths, directory, config.installed, defaults)
+        self._found = scan(named, policy_of(files))
         self._state_dir = files.state_dir
 
     def plugins(self) -> Sequence[PluginLine]:
