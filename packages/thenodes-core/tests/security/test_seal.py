@@ -273,6 +273,17 @@ def test_a_wrap_signature_that_is_forged_is_refused(alice: Party, bob: Party) ->
     assert refusal(bob, sent, reseal(body, at_3=NOW + 1)) is DropReason.BAD_WRAP
 
 
+def test_what_proves_a_known_key_is_looked_at_in_every_message(alice: Party, bob: Party) -> None:
+    sent = header(alice, bob)
+    body = alice.sealer.seal(sent, FRAME, bob.sealing_key)
+    bob.open(sent, body)
+    fields = msgspec.msgpack.decode(body)
+
+    for field, reason in ((fields[5], DropReason.BAD_WRAP), (alice.card, DropReason.BAD_CARD)):
+        changed = field[:-1] + bytes((field[-1] ^ 1,))
+        assert refusal(bob, sent, body.replace(field, changed)) is reason
+
+
 def test_a_key_that_was_wrapped_for_another_is_refused(alice: Party, bob: Party) -> None:
     eve = Party()
     sent = header(alice, bob)
