@@ -14,7 +14,6 @@ from msgspec import structs
 
 from thenodes_plugin_api import (
     Body,
-    ConfigDefaults,
     DeliveryOptions,
     DeliveryOutcome,
     DeliveryStatus,
@@ -39,7 +38,6 @@ from .config import (
     given_keys,
     uses_tls,
     validate,
-    with_defaults,
 )
 from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
 from .control.commands import CommandTable
@@ -48,23 +46,21 @@ from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import NodeStatus, PluginLine
 from .control.trust import add_trust_commands
 from .descriptors import descriptor_limit
-from .errors import PluginsRejected, StartError
+from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.json_lines import EVENTS_FILE, JsonLinesSink
+from .loading import load_plugins
 from .network import PeerNetwork
 from .peers.manager import PeerManager
 from .peers.persistence import KnownPeersKeeper
 from .peers.store import KnownPeers
 from .peers.trust_keeper import TrustKeeper
-from .plugins.cache import cache_directory
 from .plugins.context import Services
 from .plugins.host import PluginHost
-from .plugins.policy import GatePolicy, make_policy
 from .plugins.questions import Questions
 from .plugins.watchdog import Stall
 from .relayed.outbound import Outbound
-from .relayed.plugin import check_relay, relay_plugins
 from .relayed.relaying import Relaying, make_relaying
 from .security.certificates import pem
 from .store.peers_file import PEERS_FILE, PeersFile
@@ -395,41 +391,14 @@ class Node:
             await asyncio.wait(late, timeout=_PLUGIN_CANCEL_SECONDS)
 
     def _load_plugins(self) -> None:
-        config = self.config
-        self._host.load_embedded(self._embedded)
-        self._host.load_all(
-            [expand(path) for path in config.plugins.paths],
-            _path(config.plugins.directory),
-            config.plugins.installed,
-            defaults=relay_plugins(config.network.relay),
-            policy=self._gate_policy(),
-            config=config.plugin,
-            origins=self._settings.origins,
-            read_policy=self._gate_policy,
-        )
-        self._refuse_rejected()
-        check_relay(config.network.relay, self._host)
-        presets = self._host.config_defaults(self._check_presets)
-        self.config = self._with_presets(presets)
-        loaded = {plugin.id for plugin in self._host.status()}
-        for plugin_id in sorted(set(config.plugin) - loaded):
+        prepared = load_plugins(self._settings, self._embedded, self._host)
+        self.config, self._capabilities = prepared.config, prepared.capabilities
+        for plugin_id in prepared.unused:
             self._emit(
                 "unused_table",
                 f"[plugin.{plugin_id}] is set, but no such plugin is loaded",
                 level=Level.WARNING,
             )
-        self._capabilities = tuple(dict.fromkeys(c for p in presets for c in p.capabilities))
-
-    def _gate_policy(self) -> GatePolicy:
-        state_dir = _path(self.config.node.state_dir)
-        cache = cache_directory(state_dir)
-        return make_policy(self.config.plugins, state_dir=state_dir, cache=cache)
-
-    def _refuse_rejected(self) -> None:
-        rejected = self._host.rejected
-        if rejected and self.config.plugins.strict:
-            listed = "\n".join(str(verdict) for verdict in rejected)
-            raise PluginsRejected(f"plugins.strict is set, and plugins were rejected:\n{listed}")
 
     def _keep_log(self) -> None:
         table = self.config.logging
@@ -455,13 +424,6 @@ class Node:
         keeper.load()
         stack.callback(keeper.save)
         return keeper
-
-    def _check_presets(self, presets: ConfigDefaults) -> None:
-        validate(self._with_presets([presets]))
-
-    def _with_presets(self, presets: Sequence[ConfigDefaults]) -> Config:
-        settings = self._settings
-        return with_defaults(self.config, settings.given, presets, locked=settings.locked)
 
     def _make_network(self) -> PeerNetwork:
         config, state = self.config, self._state
