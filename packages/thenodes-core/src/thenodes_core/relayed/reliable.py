@@ -20,6 +20,7 @@ from ..store.received import Claim, ReceivedIds
 __all__ = ["ReliableInbound", "SettledCallback"]
 
 _MOST_WAITING = 4
+_LOOK_EVERY = 4096
 _DAY_MS = 24 * 60 * 60 * 1000
 
 SettledCallback: TypeAlias = Callable[[Frame, Settled], None]
@@ -54,10 +55,11 @@ class ReliableInbound:
         self._received = received
         self._confirm = confirm
         self._counters = counters
+        self._now_ms = 0
         # Those that plugins have, or whose ids are on their way to the disk.
         self._handled: dict[_Name, _Handled] = {}
-        # Those that plugins had, and whose ids could not be written.
-        self._unsaved: set[_Name] = set()
+        # Those that plugins had, and whose ids could not be written; until when, in ms.
+        self._unsaved: dict[_Name, int] = {}
 
     def take(
         self,
@@ -82,6 +84,7 @@ class ReliableInbound:
         Raises:
             Refused: it has nothing to go by that says until when to remember it.
         """
+        self._now_ms = now_ms
         delivery = frame.header.delivery
         if delivery is None:
             # Nothing to know it by again: it can only be handed on.
@@ -138,10 +141,16 @@ class ReliableInbound:
     def _kept(self, name: _Name, handled: _Handled, is_on_disk: bool) -> None:
         del self._handled[name]
         if is_on_disk:
-            self._unsaved.discard(name)
+            self._unsaved.pop(name, None)
             self._acknowledge(handled, first="ok")
         else:
-            self._unsaved.add(name)
+            self._note_unsaved(name, handled.expires_at)
+
+    def _note_unsaved(self, name: _Name, expires_at: int) -> None:
+        self._unsaved[name] = expires_at
+        if not len(self._unsaved) % _LOOK_EVERY:
+            now_ms = self._now_ms
+            self._unsaved = {n: until for n, until in self._unsaved.items() if until > now_ms}
 
     def _acknowledge(self, handled: _Handled, *, first: str) -> None:
         status = first
