@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from thenodes_plugin_api import QoS, Reason
-from thenodes_relay.bindings import STRANGER_ABSENCE_SECONDS, Bindings
+from thenodes_relay.bindings import LONGEST_SECONDS, STRANGER_ABSENCE_SECONDS, Bindings
 from thenodes_relay.causes import Cause, Refused
 from thenodes_relay.grants import Binding, Bound, Ended, Mailbox, Opened
 from thenodes_relay.settings import Settings
@@ -141,6 +141,9 @@ def test_nothing_is_stored_unless_binding_and_mailbox_ask_for_it(
         ({"qos": "fastest"}, Cause.UNKNOWN_QOS),
         ({"expires_at": NOW}, Cause.EXPIRED_BIND),
         ({"expires_at": NOW - 1}, Cause.EXPIRED_BIND),
+        ({"expires_at": -(10**400)}, Cause.EXPIRED_BIND),
+        ({"nonce": 1 << 64}, Cause.BAD_NONCE),
+        ({"nonce": -(10**400)}, Cause.BAD_NONCE),
         ({"target": "nobody", "store": True}, Cause.NO_MAILBOX_TO_STORE),
     ],
 )
@@ -166,6 +169,16 @@ def test_a_mailbox_that_has_expired_already_is_refused() -> None:
 
     assert cause(table.open("a", expires_at=NOW)) is Cause.EXPIRED_BIND
     assert table.bindings.mailbox("a") is None
+
+
+def test_numbers_that_no_store_could_hold_do_no_harm() -> None:
+    table = Table()
+
+    mailbox = table.opened("b", expires_at=10**400)
+
+    assert table.bound("a", "b", expires_at=10**400).expires_at == NOW + LONGEST_SECONDS
+    assert mailbox.ends_at == table.bindings.next_deadline == NOW + LONGEST_SECONDS
+    assert cause(table.open("c", nonce=10**400)) is Cause.BAD_NONCE
 
 
 def test_a_bind_with_the_same_nonce_is_told_what_stands() -> None:

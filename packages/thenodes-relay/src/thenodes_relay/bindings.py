@@ -13,9 +13,12 @@ from .deadlines import Deadlines
 from .grants import MAILBOX, Binding, Bound, Ended, Mailbox, Notice, Opened
 from .settings import Settings
 
-__all__ = ["STRANGER_ABSENCE_SECONDS", "Bindings"]
+__all__ = ["LONGEST_SECONDS", "STRANGER_ABSENCE_SECONDS", "Bindings"]
 
 S = TypeVar("S")
+
+LONGEST_SECONDS = 10 * 365 * 86_400.0
+"""What is granted until a later time than this from now is granted until then."""
 
 STRANGER_ABSENCE_SECONDS = 3600.0
 """How long the empty mailbox of an absent stranger is kept."""
@@ -120,14 +123,14 @@ class Bindings(Generic[S]):
             now: Unix seconds.
 
         Returns:
-            Refused for STORE_OFF, EXPIRED_BIND, REPEATED_NONCE, MAILBOXES_FULL or
+            Refused for STORE_OFF, BAD_NONCE, EXPIRED_BIND, REPEATED_NONCE, MAILBOXES_FULL or
             STRANGERS_MAILBOXES_FULL.
         """
         old = self._mailboxes.get(node)
         if store and not self._settings.store_forward:
             return Cause.STORE_OFF.refuse()
-        if expires_at is not None and expires_at <= now:
-            return Cause.EXPIRED_BIND.refuse(expires_at=expires_at, now=now)
+        if refused := _check_numbers(expires_at, nonce, now):
+            return refused
         if old is not None and old.session is session and _repeats(nonce, old.nonce):
             return Cause.REPEATED_NONCE.refuse(binding_id=old.binding_id)
         if refused := self._room_for_mailbox(old, stranger):
@@ -143,8 +146,8 @@ class Bindings(Generic[S]):
             self._strangers += stranger - mailbox.stranger
             mailbox.card, mailbox.store, mailbox.stranger = card, store, stranger
         mailbox.session, mailbox.nonce = session, nonce
-        mailbox.expires_at = mailbox.ends_at = expires_at
-        self._deadlines.set((node, MAILBOX), expires_at)
+        mailbox.expires_at = mailbox.ends_at = _bounded(expires_at, now)
+        self._deadlines.set((node, MAILBOX), mailbox.ends_at)
         return Opened(mailbox, not is_same, ended)
 
     def restore(
@@ -199,7 +202,7 @@ class Bindings(Generic[S]):
             now: Unix seconds.
 
         Returns:
-            Refused for NO_TARGET, SELF_TARGET, UNKNOWN_QOS, STORE_OFF, EXPIRED_BIND,
+            Refused for NO_TARGET, SELF_TARGET, UNKNOWN_QOS, STORE_OFF, BAD_NONCE, EXPIRED_BIND,
             REPEATED_NONCE, NO_MAILBOX_TO_STORE or TOO_MANY_BINDINGS.
         """
         if not _NODE_ID.fullmatch(target):
@@ -211,8 +214,8 @@ class Bindings(Generic[S]):
         lane = QoS.HIGH_THROUGHPUT if qos is None else _QOS[qos]
         if (store or lane is QoS.RELIABLE) and not self._settings.store_forward:
             return Cause.STORE_OFF.refuse()
-        if expires_at is not None and expires_at <= now:
-            return Cause.EXPIRED_BIND.refuse(expires_at=expires_at, now=now)
+        if refused := _check_numbers(expires_at, nonce, now):
+            return refused
         old, mailbox = self.find(node, target), self._mailboxes.get(target)
         if old is not None and old.session is session and _repeats(nonce, old.nonce):
             return Cause.REPEATED_NONCE.refuse(binding_id=old.binding_id)
@@ -226,14 +229,14 @@ class Bindings(Generic[S]):
             target=target,
             store=store,
             qos=lane,
-            expires_at=expires_at,
+            expires_at=_bounded(expires_at, now),
             session=session,
             nonce=nonce,
             mailbox=mailbox,
         )
         self._by_binder.setdefault(node, {})[target] = binding
         self._by_target.setdefault(target, {})[node] = binding
-        self._deadlines.set((node, target), expires_at)
+        self._deadlines.set((node, target), binding.expires_at)
         return Bound(binding, old is None)
 
     def unbind(self, node: str, binding_id: str) -> Ended[S]:
@@ -359,9 +362,23 @@ class Bindings(Generic[S]):
             _tell(binding.node, binding.session, binding.binding_id, ended, detail)
 
 
+_NONCE_BOUND = 1 << 64
 _NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SHOWN = 32
 _QOS = {qos.value: qos for qos in QoS}
+
+
+def _check_numbers(expires_at: float | None, nonce: int | None, now: float) -> Refused | None:
+    if nonce is not None and not -_NONCE_BOUND <= nonce < _NONCE_BOUND:
+        return Cause.BAD_NONCE.refuse()
+    if expires_at is not None and expires_at <= now:
+        return Cause.EXPIRED_BIND.refuse(now=now)
+    return None
+
+
+def _bounded(expires_at: float | None, now: float) -> float | None:
+    """A time that a store can hold, too."""
+    return None if expires_at is None else float(min(expires_at, now + LONGEST_SECONDS))
 
 
 def _repeats(nonce: int | None, earlier: int | None) -> bool:

@@ -48,7 +48,8 @@ class Cause(enum.Enum):
         Reason.POLICY_DENIED,
         "qos {wanted!r}: expected low_latency, high_throughput, bulk or reliable",
     )
-    EXPIRED_BIND = (Reason.TIMEOUT, "expires_at {expires_at:.0f} is past: it is {now:.0f} here")
+    EXPIRED_BIND = (Reason.TIMEOUT, "expires_at is past: it is {now:.0f} here, in Unix seconds")
+    BAD_NONCE = (Reason.POLICY_DENIED, "the nonce has more than 64 bits: take a smaller one")
     REPEATED_NONCE = (
         Reason.ALREADY_BOUND,
         "{binding_id} stands, and was asked for with this nonce: renew it with another",
