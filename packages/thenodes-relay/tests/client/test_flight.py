@@ -159,6 +159,44 @@ async def test_frames_of_a_relay_that_died_are_moved_to_another_within_5_s() -> 
         assert made.door.counters["relay_client_moved"] == 1
 
 
+async def test_a_new_frame_takes_those_before_it_along_to_another_relay() -> None:
+    async with rig() as made:
+        first = await a_relay(made, FIRST, confirms=False)
+        second = await a_relay(made, SECOND)
+        route = await made.open()
+        sending = [made.begin(route, number) for number in (1, 2)]
+        await settle()
+        first.leave()
+        sending.append(made.begin(await made.open(), 3))
+        await settle()
+
+        assert second.frames == [1, 2, 3]
+        assert {(await task).relay for task in sending} == {SECOND}
+
+
+async def test_a_new_frame_goes_behind_those_that_its_relay_has_yet_to_confirm() -> None:
+    async with rig() as made:
+        first = await a_relay(made, FIRST, confirms=False)
+        second = await a_relay(made, SECOND)
+        sending = [made.begin(await made.open(), 1)]
+        await settle()
+        first.know("bob", present=False)
+        (bind,) = (bind for bind in first.binds if bind.target == "bob")
+        first.say(RelayNotify(Reason.PEER_LEFT, f"bind:here:bob:{bind.nonce}"))
+        route = await made.open()
+        sending.append(made.begin(route, 2))
+        await settle()
+        assert (route.relay, first.frames, second.frames) == (SECOND, [1, 2], [])
+        first.confirm(1)
+        first.confirm(2)
+        await settle()
+        sending.append(made.begin(route, 3))
+        await settle()
+
+        assert second.frames == [3]
+        assert [(await task).relay for task in sending] == [FIRST, FIRST, SECOND]
+
+
 async def test_frames_of_a_relay_that_restarts_are_moved_at_once() -> None:
     async with rig() as made:
         first = await a_relay(made, FIRST, confirms=False)

@@ -136,7 +136,7 @@ def test_a_frame_that_gives_up_its_wait_is_not_admitted_later() -> None:
 
 def test_what_moves_keeps_its_order_and_comes_behind_what_is_there() -> None:
     table = Outstanding()
-    table.enter("b", parcel(9))
+    table.enter("b", parcel(9, pinned=True))
     for number in (1, 2, 3):
         table.enter("a", parcel(number))
     send_all(table, A)
@@ -149,16 +149,28 @@ def test_what_moves_keeps_its_order_and_comes_behind_what_is_there() -> None:
     assert table.settle((3).to_bytes(16, "big"), B) is not None
 
 
+def test_what_is_not_pinned_goes_through_one_relay_at_a_time() -> None:
+    table = Outstanding()
+    table.enter("a", parcel(1))
+    table.enter("b", parcel(2, pinned=True))
+
+    with pytest.raises(ValueError, match="go through a, not b"):
+        table.enter("b", parcel(3))
+    assert table.home("bob") is table.lane("a", "bob")
+    table.settle((1).to_bytes(16, "big"), None)
+    assert table.home("bob") is None
+
+
 def test_what_is_pinned_stays() -> None:
     table = Outstanding()
     table.enter("a", parcel(1, pinned=True))
     table.enter("a", parcel(2))
-    assert lane_of(table).has_movable
+    assert lane_of(table).loose == 1
     table.move(lane_of(table), "b")
 
     assert send_all(table, A) == [1]
     assert send_all(table, B, "b") == [2]
-    assert not lane_of(table).has_movable
+    assert lane_of(table).loose == 0
     assert table.move(lane_of(table), "b") is None
 
 
@@ -210,8 +222,9 @@ def test_frames_and_bytes_are_counted_right_and_order_is_kept(steps: list[tuple[
         lane = table.lane(relay, to)
         known = entered.get(number)
         if what == "enter" and known is None:
-            entered[number] = parcel(number, to, size=1 + number)
-            table.enter(relay, entered[number])
+            home, pinned = table.home(to), number % 5 == 0
+            entered[number] = parcel(number, to, size=1 + number, pinned=pinned)
+            table.enter(home.relay if home and not pinned else relay, entered[number])
         elif what == "send" and lane is not None:
             lane.mark_sent(lane.head(3), A)
         elif what == "settle" and known is not None:
@@ -231,3 +244,6 @@ def test_frames_and_bytes_are_counted_right_and_order_is_kept(steps: list[tuple[
             assert all(each.lane is lane for each in (*lane.kept.values(), *lane.waiting))
             unsent = [each for each in lane.kept.values() if each.session is None]
             assert [each for each in lane.unsent if each.is_kept] == unsent
+            loose = [each for each in (*lane.kept.values(), *lane.waiting) if not each.pinned]
+            assert lane.loose == len(loose)
+            assert (table.home(lane.to) is lane) == bool(loose)

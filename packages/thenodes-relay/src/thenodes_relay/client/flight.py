@@ -111,6 +111,8 @@ class Flight:
         """
         expires_at = self._expiry(frame, ttl_seconds)
         parcel = Parcel(to, message_id, frame, pinned=pinned, expires_at=expires_at)
+        if not pinned:
+            relay = self._settle_home(relay, to)
         self._outstanding.enter(relay, parcel)
         outcome: asyncio.Future[DeliveryOutcome | None]
         outcome = self._waiters[message_id] = asyncio.get_running_loop().create_future()
@@ -234,6 +236,17 @@ class Flight:
                 )
                 self._tell(parcel.message_id, word)
         return lost
+
+    def _settle_home(self, relay: str, to: str) -> str:
+        """Through which relay one more goes: behind those before it, wherever they are."""
+        home = self._outstanding.home(to)
+        if home is None or home.relay == relay:
+            return relay
+        link = self._links.get(home.relay)
+        if link is not None and link.is_up:
+            return home.relay
+        self.move(home.relay, to, relay)
+        return relay
 
     def _push(self, key: tuple[str, str]) -> None:
         """Send what can be sent; the rest when there is room."""

@@ -89,7 +89,7 @@ class Mender:
             got = await self._grants.get(link, lane.to, store=True, timeout_seconds=ASK_SECONDS)
             if isinstance(got, Grant):
                 return self._flight.is_open(lane.relay, lane.to)
-        if lane.has_movable:
+        if lane.loose:
             other = await self._carrier.find(
                 lane.to,
                 store=True,

@@ -76,9 +76,10 @@ class Lane:
         unsent: those of them that are to be sent on the session there is.
         waiting: those without a place, whose senders wait.
         size: bytes of those kept.
+        loose: how many of all are not pinned.
     """
 
-    __slots__ = ("kept", "relay", "size", "to", "unsent", "waiting")
+    __slots__ = ("kept", "loose", "relay", "size", "to", "unsent", "waiting")
 
     def __init__(self, relay: str, to: str) -> None:
         self.relay = relay
@@ -87,14 +88,10 @@ class Lane:
         self.unsent: deque[Parcel] = deque()
         self.waiting: deque[Parcel] = deque()
         self.size = 0
+        self.loose = 0
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.waiting)
-
-    @property
-    def has_movable(self) -> bool:
-        """Whether some of it may go through another relay."""
-        return any(not parcel.pinned for parcel in (*self.kept.values(), *self.waiting))
 
     def head(self, count: int) -> list[Parcel]:
         """The next `count` to send, which stay where they are."""
@@ -120,7 +117,8 @@ class Lane:
 class Outstanding:
     """Keeps reliable frames until the relay has them.
 
-    What does not fit waits in order, its sender with it; nothing is dropped for room.
+    What does not fit waits in order, its sender with it; nothing is dropped for room. What is
+    not pinned goes to a target through one relay at a time, so that its order is kept.
 
     Args:
         limits: how much fits.
@@ -130,6 +128,7 @@ class Outstanding:
         self._limits = limits or InFlightLimits()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._kept: dict[bytes, Parcel] = {}
+        self._homes: dict[str, Lane] = {}
         self._hungry: dict[tuple[str, str], Lane] = {}
         self._size = 0
 
@@ -147,6 +146,10 @@ class Outstanding:
         """What goes to a target through a relay, if anything does."""
         return self._lanes.get((relay, to))
 
+    def home(self, to: str) -> Lane | None:
+        """The lane of what goes to a target and is not pinned, if anything does."""
+        return self._homes.get(to)
+
     def lanes(self, relay: str) -> list[Lane]:
         """What goes through a relay."""
         return [lane for (through, _), lane in self._lanes.items() if through == relay]
@@ -158,14 +161,22 @@ class Outstanding:
         """Take a frame, behind those of its lane; `parcel.is_kept` says whether it fits.
 
         Raises:
-            ValueError: one of that message id is here already.
+            ValueError: one of that message id is here already, or what is not pinned has
+                its home at another relay.
         """
         if parcel.message_id in self._kept:
             raise ValueError(
                 f"message {parcel.message_id.hex()} to {parcel.to} is on its way already: "
                 "every message needs an id of its own"
             )
+        if not parcel.pinned:
+            home = self._homes.get(parcel.to)
+            if home is not None and home.relay != relay:
+                raise ValueError(f"messages to {parcel.to} go through {home.relay}, not {relay}")
         lane = parcel.lane = self._lane(relay, parcel.to)
+        if not parcel.pinned:
+            lane.loose += 1
+            self._homes[parcel.to] = lane
         if lane.waiting or not self._fits(lane, parcel):
             lane.waiting.append(parcel)
             self._hungry[relay, parcel.to] = lane
@@ -220,6 +231,8 @@ class Outstanding:
             self._size -= len(parcel.frame)
         else:
             lane.waiting.remove(parcel)
+        if not parcel.pinned:
+            lane.loose -= 1
         self._tidy(lane)
 
     def rewind(self, lane: Lane) -> None:
@@ -234,11 +247,12 @@ class Outstanding:
         Returns:
             The lane where it is now, to be sent from its start; None where nothing moves.
         """
+        if relay == lane.relay or not lane.loose:
+            return None
         kept = [parcel for parcel in lane.kept.values() if not parcel.pinned]
         waiting = [parcel for parcel in lane.waiting if not parcel.pinned]
-        if relay == lane.relay or (not kept and not waiting):
-            return None
-        other = self._lane(relay, lane.to)
+        other = self._homes[lane.to] = self._lane(relay, lane.to)
+        other.loose, lane.loose = other.loose + lane.loose, 0
         for parcel in kept:
             del lane.kept[parcel.message_id]
             lane.size -= len(parcel.frame)
@@ -296,6 +310,8 @@ class Outstanding:
 
     def _tidy(self, lane: Lane) -> None:
         key = (lane.relay, lane.to)
+        if not lane.loose and self._homes.get(lane.to) is lane:
+            del self._homes[lane.to]
         if not lane.waiting:
             self._hungry.pop(key, None)
         if not len(lane) and self._lanes.get(key) is lane:
