@@ -254,3 +254,40 @@ async def test_a_message_for_all_is_had_when_each_has_returned(
     assert followed.fates == [(0, Fate.HAD)]
     host.stop()
     await settle()
+
+
+class Deaf(Plugin):
+    """Does nothing with messages."""
+
+    abi = 1
+
+
+async def test_a_plugin_that_does_nothing_with_messages_has_had_none(
+    host: PluginHost, followed: Followed, services: Services, tmp_path: Path
+) -> None:
+    hearing = Hearing(waits=True)
+    host.load_embedded({"deaf": Deaf(), "hearing": hearing})
+    host.prepare(services, {}, lambda name: tmp_path)
+    host.run(asyncio.ensure_future)
+    await host.wait_started()
+
+    host.deliver_tracked(followed.make(text()))
+    await settle()
+    assert followed.fates == []
+    host.roster.find("hearing").runtime.quarantine("for the test")
+    await settle()
+
+    assert followed.fates == [(0, Fate.DROPPED)]
+    host.stop()
+    await settle()
+
+
+async def test_where_no_plugin_does_anything_with_messages_one_is_for_nobody(
+    host: PluginHost, followed: Followed, services: Services, tmp_path: Path
+) -> None:
+    host.load_embedded({"deaf": Deaf()})
+    host.prepare(services, {}, lambda name: tmp_path)
+
+    host.deliver_tracked(followed.make(text()))
+
+    assert followed.fates == [(0, Fate.UNCLAIMED)]

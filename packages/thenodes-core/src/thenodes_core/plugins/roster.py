@@ -160,7 +160,7 @@ class Roster:
                 self._counters.add("messages_dropped", reason="unexpected_reply")
             item.end(Fate.HAD if answered else Fate.UNCLAIMED)
             return
-        slots = list(self._slots_for(item.message, questions))
+        slots = [slot for slot in self._slots_for(item.message, questions) if slot.listens]
         if not slots:
             item.end(Fate.UNCLAIMED)
             return

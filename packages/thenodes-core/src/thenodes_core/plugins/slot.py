@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from thenodes_plugin_api import Plugin
+
 from ..clock import Clock, timeout
 from ..errors import CommandFailed
 from .inbox import Inbox, Item
@@ -74,6 +76,11 @@ class Slot:
     def is_up(self) -> bool:
         """True where it runs or is about to."""
         return not self.disabled and self.runtime.state in (State.LOADED, State.RUNNING)
+
+    @property
+    def listens(self) -> bool:
+        """Whether the plugin does anything with a message; a service need not."""
+        return getattr(type(self.loaded.plugin), "on_message", None) is not Plugin.on_message
 
     @property
     def task(self) -> asyncio.Task[object] | None:
