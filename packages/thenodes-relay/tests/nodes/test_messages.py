@@ -94,3 +94,35 @@ async def test_reliable_messages_come_once_and_in_order_while_links_are_cut(tmp_
         assert bob.inbox.texts() == texts
         assert set(told) == {DeliveryStatus.STORED}
         assert relay.counters.get("relay_stored") >= len(texts)
+
+
+async def test_reliable_messages_come_once_also_where_their_relay_dies(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relays = {name: await made.relay(name, stores=True) for name in ("relay-a", "relay-b")}
+        alice = await made.user("alice", *relays)
+        bob = await made.user("bob", *relays)
+        await made.until(
+            lambda: all(mailboxes(relay.counters.snapshot()) >= 2 for relay in relays.values())
+        )
+        told: list[DeliveryStatus] = []
+
+        async def send_all() -> None:
+            for number in range(30):
+                told.append(await reliable(alice, bob.node.id, f"{number}"))
+                await made.clock.sleep(0.1)
+
+        sending = asyncio.ensure_future(send_all())
+        await made.until(lambda: len(bob.inbox.messages) >= 10, 30)
+        used = max(relays, key=lambda name: relays[name].counters.get("relay_stored"))
+        made.kill(used)
+        await made.until(sending.done, 60)
+        await made.until(lambda: len(bob.inbox.messages) >= 29, 30)
+        await made.clock.advance(5)
+
+        texts = bob.inbox.texts()
+        assert len(set(texts)) == len(texts)
+        # One may be stored at the relay that is dead.
+        assert len(texts) >= 29
+        assert set(told) == {DeliveryStatus.STORED}
+        (other,) = (relay for name, relay in relays.items() if name != used)
+        assert other.counters.get("relay_stored") >= 10
