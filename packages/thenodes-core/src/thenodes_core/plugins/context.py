@@ -144,7 +144,7 @@ class Context:
         self._spawn: Spawn | None = None
         self._fault: Fault | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sent = 0
+        self._sends_left = _SENDS_A_TURN
         self._broadcasts = 0
         self._refused = 0
         self._refused_until = 0.0
@@ -212,8 +212,9 @@ class Context:
         except OutboxFull:
             await self._refuse()
             raise
-        self._sent += 1
-        if not self._sent % _SENDS_A_TURN:
+        left = self._sends_left = self._sends_left - 1
+        if not left:
+            self._sends_left = _SENDS_A_TURN
             await asyncio.sleep(0)
         return outcome
 
