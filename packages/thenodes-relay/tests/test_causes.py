@@ -62,3 +62,12 @@ def test_where_there_is_no_room_a_reliable_frame_is_told_quota() -> None:
         Cause.RELAY_FULL,
     }
     assert reasons[Cause.TARGET_FULL] is Reason.QUOTA
+
+
+def test_what_a_peer_wrote_is_repeated_in_part_and_cannot_be_mistaken() -> None:
+    sender = "\x1b[2J" + "x" * 60_000
+    refused = Cause.FORGED_SENDER.refuse(sender=sender, node="a")
+
+    assert len(refused.detail) < 400
+    assert "\x1b" not in refused.detail
+    assert len(Cause.NOT_BOUND.refuse(target="x" * 60_000).detail) < 400

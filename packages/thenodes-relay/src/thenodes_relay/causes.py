@@ -10,6 +10,8 @@ from thenodes_plugin_api import QoS, Reason
 
 __all__ = ["Cause", "Refused"]
 
+_SHOWN = 256
+
 
 class Refused(msgspec.Struct, frozen=True):
     """A bind or a frame that the relay does not take.
@@ -73,7 +75,7 @@ class Cause(enum.Enum):
         "network.relay.max_bindings_per_node = {limit} bindings stand: unbind one",
     )
 
-    FORGED_SENDER = (Reason.UNAUTHENTICATED, "the frame is from {sender}, the session of {node}")
+    FORGED_SENDER = (Reason.UNAUTHENTICATED, "the frame is from {sender!r}, the session of {node}")
     BAD_FRAME = (Reason.BAD_FRAME, "{problem}")
     TOO_FAST = (Reason.RATE_LIMITED, "over network.relay.{key} = {limit}: slow down")
     NOT_BOUND = (Reason.NOT_BOUND, "no binding to {target}: bind first")
@@ -119,12 +121,16 @@ class Cause(enum.Enum):
         Args:
             qos: of the frame that there is no room for.
             retry_after: seconds.
-            **words: what the detail speaks of.
+            **words: what the detail speaks of; of a text no more than its beginning.
         """
         reason, detail = self.value
         if qos is QoS.RELIABLE and self in _QUOTAS:
             reason = Reason.QUOTA
-        return Refused(self, reason, detail.format_map(words), retry_after)
+        # A frame may name a target of any length, and the peer takes no longer header.
+        shown = {
+            name: word[:_SHOWN] if isinstance(word, str) else word for name, word in words.items()
+        }
+        return Refused(self, reason, detail.format_map(shown), retry_after)
 
 
 _QUOTAS = frozenset(
