@@ -1,0 +1,1 @@
+"""What goes through relays, at the node's side."""
