@@ -373,6 +373,22 @@ async def test_a_frame_that_no_database_takes_harms_those_before_it_not(
     assert problems == []
 
 
+async def test_a_writer_that_ends_by_itself_is_told_and_nothing_waits_for_ever(
+    open_store: Open, problems: list[StoreProblem], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store() as store:
+        nonsense = frame(1)
+        nonsense.data = None  # type: ignore[assignment]
+        store._work.frames.append((nonsense, problems.append))  # type: ignore[arg-type]
+        (appended,) = await append(store, [frame(2)])
+
+        assert appended.status is Append.FULL
+        assert list(await store.take("bob", 0, 10)) == []
+
+    assert "the thread that writes ended" in caplog.text
+    assert "nothing is stored until the relay restarts" in problems[0].text
+
+
 async def test_names_of_nodes_are_let_go_when_there_are_many(open_store: Open, path: Path) -> None:
     async with open_store() as store:
         frames = [frame(number, sender=f"s{number}") for number in range(70_000)]

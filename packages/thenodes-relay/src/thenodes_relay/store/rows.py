@@ -51,7 +51,7 @@ decode_meta = msgspec.json.Decoder(list[_Meta]).decode
 
 def encode(numbers: Sequence[int]) -> str:
     """Write numbers as one parameter."""
-    return msgspec.json.encode(numbers).decode()
+    return msgspec.json.encode(list(numbers)).decode()
 
 
 def stored(meta: _Meta, data: bytes) -> Stored:

@@ -40,7 +40,8 @@ CREATE TABLE frames (
     data BLOB NOT NULL
 );
 CREATE UNIQUE INDEX frames_by_id ON frames (message_id, sender);
-CREATE INDEX frames_by_expiry ON frames (expires_at, target, sender, qos, stranger, size);
+CREATE INDEX frames_by_expiry
+    ON frames (expires_at, row, target, sender, qos, stranger, size);
 CREATE INDEX bulk_by_target ON frames (target) WHERE qos = 2;
 CREATE INDEX bulk_by_row ON frames (row) WHERE qos = 2;
 CREATE TABLE sent (row INTEGER PRIMARY KEY);

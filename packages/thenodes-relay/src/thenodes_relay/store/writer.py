@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -21,6 +22,8 @@ __all__ = ["Action", "Report", "Work", "Writer"]
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger(__name__)
+
 Action: TypeAlias = Callable[[Database], Sequence[Gone]]
 
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -28,6 +31,7 @@ _PIECE = 32  # Frames that are tried at once when not all of a batch fit.
 _OWED = 16_384
 _REPEAT_SECONDS = 60.0  # At most so often it is said that the disk is full.
 _RETRY_SECONDS = 1.0
+_UNWRITABLE = (OverflowError, UnicodeError, TypeError, KeyError)
 
 
 class Work:
@@ -148,10 +152,13 @@ class Writer:
                 self._serve()
             if self._owes:
                 self._write(self._take_owed())
-        except BaseException as error:
-            self._fail(f"the thread that writes ended: {error!r}")
+        except Exception as error:
+            # Nobody looks after a thread but itself.
+            _log.exception("%s: the thread that writes ended", self._path)
+            self._failure = f"the thread that writes ended: {error!r}"
             self._refuse(self._in_hand)
-            raise
+            text = f"{self._path}: {self._failure}; nothing is stored until the relay restarts"
+            self._done.problems.append(StoreProblem(text))
         finally:
             if self._database is not None:
                 self._database.close()
@@ -209,7 +216,7 @@ class Writer:
                     self._fail(str(error))
                     return None
                 self._lose(error)
-            except (OverflowError, UnicodeError) as error:
+            except _UNWRITABLE as error:
                 self._failure = f"a frame that no database takes: {error}"
                 return None
         self._failure = f"{self._path} is damaged again and again"
