@@ -78,3 +78,18 @@ async def test_a_future_is_waited_for_until_its_time_is_up() -> None:
 
     assert (await waiting, await other) == (None, "here")
     await context.close()
+
+
+async def test_who_waits_for_a_future_waits_no_longer_once_it_is_closed() -> None:
+    clock = ManualClock()
+    context = RecordingContext(clock=clock)
+    agenda = Agenda(context)
+    loop = asyncio.get_running_loop()
+    before: asyncio.Future[str | None] = loop.create_future()
+    after: asyncio.Future[str | None] = loop.create_future()
+    waiting = asyncio.ensure_future(agenda.within(before, 1.0))
+    await clock.advance(0)
+    agenda.close()
+
+    assert (await waiting, await agenda.within(after, 1.0)) == (None, None)
+    await context.close()

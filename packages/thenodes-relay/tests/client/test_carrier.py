@@ -196,6 +196,31 @@ async def test_a_relay_that_does_not_answer_is_passed_over() -> None:
         assert (await opening).relay == SECOND
 
 
+async def test_a_relay_that_refused_is_asked_at_once_on_a_new_session() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a")
+        relay.refuses["bob"] = Reason.POLICY_DENIED
+        relay.join()
+        with pytest.raises(NoRoute):
+            await made.open()
+        relay.refuses.clear()
+        relay.know("bob")
+        relay.join()
+
+        assert (await made.open()).relay == "relay-a"
+
+
+async def test_who_waits_for_a_route_when_the_node_stops_is_told() -> None:
+    async with rig(use=("relay-a.test:7447",)) as made:
+        opening = asyncio.ensure_future(made.open())
+        await settle()
+        made.client.stop()
+        for work in (opening, made.open()):
+            with pytest.raises(NoRoute) as error:
+                await work
+            assert error.value.reason is Reason.RESTARTING
+
+
 async def test_without_any_relay_there_is_no_route_at_once() -> None:
     async with rig() as made:
         with pytest.raises(NoRoute) as error:

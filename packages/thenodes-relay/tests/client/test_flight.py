@@ -260,6 +260,26 @@ async def test_frames_wait_for_a_relay_that_does_not_know_the_target_yet() -> No
         assert (await sending).status is DeliveryStatus.STORED
 
 
+async def test_frames_wait_for_the_target_also_at_a_relay_that_does_not_store() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a", capabilities=("relay",))
+        relay.know("bob")
+        relay.confirms = False
+        relay.join()
+        sending = made.begin(await made.open(), 1, timeout_seconds=60.0)
+        await settle()
+        relay.leave()
+        relay.mailboxes.clear()
+        relay.confirms = True
+        relay.join()
+        await made.clock.advance(3)
+        assert relay.frames == [1]
+        relay.know("bob")
+        await made.clock.advance(5)
+
+        assert (await sending).status is DeliveryStatus.STORED
+
+
 async def test_a_relay_that_admits_the_node_no_more_refuses_what_it_had() -> None:
     async with rig() as made:
         relay = await a_relay(made, confirms=False)

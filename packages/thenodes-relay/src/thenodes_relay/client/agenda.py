@@ -44,6 +44,7 @@ class Agenda:
         self._ctx = ctx
         self._order = itertools.count()
         self._entries: list[tuple[float, int, Appointment]] = []
+        self._give_up: dict[Appointment, Callable[[], None]] = {}
         self._cancelled = 0
         self._sleeper: Task | None = None
         self._wakes_at = 0.0
@@ -64,19 +65,23 @@ class Agenda:
             if not future.done():
                 future.set_result(None)
 
-        if seconds <= 0:
+        if seconds <= 0 or not self._open:
             give_up()
         if future.done():
             return future.result()
         appointment = self.call_later(seconds, give_up)
+        self._give_up[appointment] = give_up
         try:
             return await future
         finally:
+            self._give_up.pop(appointment, None)
             appointment.cancel()
 
     def close(self) -> None:
-        """Call nothing any more."""
+        """Call nothing any more; who waits for a future waits no longer."""
         self._open = False
+        for give_up in self._give_up.values():
+            give_up()
         self._entries.clear()
         if self._sleeper is not None:
             self._sleeper.cancel()

@@ -56,6 +56,12 @@ class RelayCarrier:
         self._expects_relays = expects_relays
         self._ready: dict[str, ClientRoute] = {}
         self._most_ready = _ROUTES
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Open no routes any more: this node stops."""
+        self._is_closed = True
+        self._ready.clear()
 
     def ready(self, to: str, options: DeliveryOptions) -> ClientRoute | None:
         """A route that is open; see `Carrier.ready`."""
@@ -75,6 +81,8 @@ class RelayCarrier:
         deadline = self._ctx.clock.monotonic() + timeout_seconds
         refused: Refused | None = None
         while True:
+            if self._is_closed:
+                raise NoRoute(Reason.RESTARTING, f"no way to {to} any more: this node stops")
             found = (
                 await self.find(to, store=options.store, deadline=deadline)
                 if relay is None

@@ -127,6 +127,7 @@ class RelayClient:
         )
         self._flight.wants_route = self._mender.mend
         self._receiver = Receiver(ctx)
+        self._is_stopped = False
 
     @property
     def is_active(self) -> bool:
@@ -142,7 +143,9 @@ class RelayClient:
 
     def stop(self) -> None:
         """Tell what was not saved; nothing more is sent."""
+        self._is_stopped = True
         self._mender.stop()
+        self._carrier.close()
         lost = self._flight.stop()
         self._agenda.close()
         if lost:
@@ -151,7 +154,7 @@ class RelayClient:
     def session_joined(self, session: ServiceSession) -> None:
         """A session was established, with anybody; told before `session_left` of an older one."""
         peer = session.peer
-        if not self._is_active or not _may_carry(session):
+        if self._is_stopped or not self._is_active or not _may_carry(session):
             return
         before = self._links.get(peer.node_id)
         if before is not None and before.session is not None:
@@ -165,7 +168,7 @@ class RelayClient:
     def session_left(self, session: ServiceSession, reason: Reason) -> None:
         """A session ended."""
         self._receiver.left(session)
-        link = self._links.left(session)
+        link = None if self._is_stopped else self._links.left(session)
         if link is not None:
             # One that restarts is not waited for where there is another.
             link.is_leaving = reason is Reason.RESTARTING

@@ -86,7 +86,7 @@ class Grants:
         self._agenda = agenda
         self._asks = asks
         self._flight = flight
-        self._refusals = Refusals(random)
+        self._refusals: Refusals[tuple[str, str]] = Refusals(random)
         self._bound: dict[tuple[str, str], Grant] = {}
         self._wishes: dict[tuple[str, str], Wish] = {}
         self._asking: dict[tuple[str, str, bool], list[asyncio.Future[Grant | Refused | None]]] = {}
@@ -173,6 +173,8 @@ class Grants:
 
     def joined(self, link: Link) -> None:
         """A relay is there again: what plugins bound is bound again."""
+        # What it refused before need not be so for this session.
+        self._refusals.forget_where(lambda key: key[0] == link.relay)
         for relay, to in list(self._wishes):
             if relay == link.relay:
                 self._restore(link, to)
@@ -277,7 +279,8 @@ class Grants:
         bound.granted(ack, store=store, own=own, now=self._ctx.clock.monotonic())
         self._bound[key] = bound
         self._ctx.service.count(ClientCounter.BOUND)
-        self._flight.opened(link.relay, to, session)
+        if bound.has_mailbox:
+            self._flight.opened(link.relay, to, session)
 
     def _learn(self, relay: str, to: str, card: bytes) -> None:
         try:

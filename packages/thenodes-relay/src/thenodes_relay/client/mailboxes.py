@@ -114,7 +114,7 @@ class Mailboxes:
         self._use = use
         self._rendezvous = rendezvous
         self._relays: dict[str, Mailbox] = {}
-        self._refusals = Refusals(random)
+        self._refusals: Refusals[str] = Refusals(random)
         self._card: tuple[str, ...] = ()
 
     def get(self, relay: str) -> Mailbox | None:

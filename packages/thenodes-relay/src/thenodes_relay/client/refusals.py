@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import msgspec
 
 from thenodes_plugin_api import Reason
 
 __all__ = ["Refusal", "Refusals"]
+
+K = TypeVar("K", bound=Hashable)
 
 _MOST_KEYS = 4096
 _MOST_BELIEVED_SECONDS = 3600.0
@@ -47,7 +50,7 @@ class Refusal(msgspec.Struct, frozen=True):
     times: int
 
 
-class Refusals:
+class Refusals(Generic[K]):
     """Remembers who refused what: at most 4096 keys, the oldest goes first.
 
     Args:
@@ -56,10 +59,10 @@ class Refusals:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
-        self._refusals: dict[Hashable, Refusal] = {}
+        self._refusals: dict[K, Refusal] = {}
 
     def note(
-        self, key: Hashable, reason: Reason, now: float, *, retry_after: float | None = None
+        self, key: K, reason: Reason, now: float, *, retry_after: float | None = None
     ) -> Refusal:
         """Count a refusal.
 
@@ -81,11 +84,16 @@ class Refusals:
             del self._refusals[next(iter(self._refusals))]
         return refusal
 
-    def blocking(self, key: Hashable, now: float) -> Refusal | None:
+    def blocking(self, key: K, now: float) -> Refusal | None:
         """The refusal because of which it is too early to ask again."""
         refusal = self._refusals.get(key)
         return refusal if refusal is not None and now < refusal.until else None
 
-    def forget(self, key: Hashable) -> None:
+    def forget_where(self, matches: Callable[[K], bool]) -> None:
+        """Ask again at once what matches."""
+        for key in [key for key in self._refusals if matches(key)]:
+            del self._refusals[key]
+
+    def forget(self, key: K) -> None:
         """It was granted."""
         self._refusals.pop(key, None)
