@@ -191,6 +191,21 @@ async def test_words_go_out_in_order_and_one_that_cannot_is_counted(
     assert post.sent[-1] == ("d", DeliveryAck(ID, "ok"))
 
 
+async def test_many_words_do_not_hold_up_the_others(confirmer: Confirmer, post: Post) -> None:
+    seen: list[int] = []
+    for number in range(1000):
+        confirmer.confirm("b", uuid.UUID(int=number))
+
+    async def look() -> None:
+        while len(post.sent) < 1000:
+            seen.append(len(post.sent))
+            await asyncio.sleep(0)
+
+    await look()
+
+    assert len([count for count in seen if 0 < count < 1000]) >= 3
+
+
 async def test_words_that_have_no_room_are_dropped_and_counted(
     confirmer: Confirmer, post: Post, counters: Counters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ class Carrier:
 
     def __init__(self) -> None:
         self.open_routes: dict[str, Route] = {}
-        self.routes: list[Route | Exception] = []
+        self.routes: list[Route | BaseException] = []
         self.asked: list[tuple[str, str | None, float]] = []
         self.bound: list[tuple[object, ...]] = []
         self.defect: Exception | None = None
@@ -108,7 +108,7 @@ class Carrier:
         if self.held is not None:
             await self.held.wait()
         route = self.routes.pop(0)
-        if isinstance(route, Exception):
+        if isinstance(route, BaseException):
             raise route
         return route
 
@@ -459,6 +459,25 @@ async def test_a_defect_of_the_carrier_is_its_plugins_and_no_way(rig: Rig, how: 
     with pytest.raises(NoRoute, match="the service that carries messages failed"):
         await rig.send()
     assert rig.faults == [defect]
+
+
+async def test_a_service_that_is_stopped_meanwhile_cancels_nobody(rig: Rig) -> None:
+    rig.carrier.routes = [asyncio.CancelledError()]
+
+    with pytest.raises(NoRoute, match="the service that carries messages failed"):
+        await rig.send()
+
+
+async def test_whoever_is_cancelled_while_sending_is(rig: Rig) -> None:
+    rig.carrier.held = asyncio.Event()
+    sending = asyncio.ensure_future(rig.send())
+    await settle()
+
+    sending.cancel()
+    await settle()
+
+    assert sending.cancelled()
+    assert rig.faults == []
 
 
 async def test_a_defect_in_binding_is_its_plugins(rig: Rig) -> None:

@@ -89,12 +89,12 @@ class Carriers:
 
         return drop
 
-    def failed(self, to: str, error: Exception) -> NoRoute:
+    def failed(self, to: str, error: BaseException) -> NoRoute:
         """Tell of a defect of the carrier's; returns what its caller is told."""
         self.told_of(error)
         return NoRoute(Reason.UNKNOWN, f"no way to {to}: the service that carries messages failed")
 
-    def told_of(self, error: Exception) -> None:
+    def told_of(self, error: BaseException) -> None:
         """Tell of a defect of the carrier's."""
         self._fault("its carrier", error)
 

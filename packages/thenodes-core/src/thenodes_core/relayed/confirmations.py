@@ -29,6 +29,8 @@ __all__ = ["Confirmations", "Confirmer", "Word"]
 
 _MOST_WAITING = 16_384
 _MOST_UNSENT = 65_536
+# After so many words, which never wait, the event loop's other tasks have a turn.
+_SENDS_A_TURN = 256
 
 
 class Word:
@@ -158,6 +160,8 @@ class Confirmer:
     async def _send_all(self) -> None:
         try:
             while self._unsent:
+                if not len(self._unsent) % _SENDS_A_TURN:
+                    await asyncio.sleep(0)
                 node_id, message_id = self._unsent.popleft()
                 try:
                     await self._send(node_id, DeliveryAck(message_id, "ok"))

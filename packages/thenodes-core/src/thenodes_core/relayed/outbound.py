@@ -23,6 +23,7 @@ from thenodes_plugin_api import (
     TheNodesError,
 )
 
+from ..plugins.containment import CONTAINED, raise_if_ours
 from ..supervisor import Supervisor
 from .sending import Letter, Post, Sending
 
@@ -90,8 +91,9 @@ class Outbound:
             raise
         except TheNodesError:
             raise
-        except Exception as error:
+        except CONTAINED as error:
             # Broad, since carrier and route are a plugin's: their defects are not the caller's.
+            raise_if_ours(error)
             raise post.carriers.failed(to, error) from error
         post.counters.add("relayed_sent")
         # From a number it is made in half the time that bytes take.
@@ -183,8 +185,9 @@ class Outbound:
                 ttl_seconds=ttl_seconds,
                 timeout_seconds=timeout_seconds,
             )
-        except Exception as error:
+        except CONTAINED as error:
             # Broad, since the carrier is a plugin's: its defects are not the caller's.
+            raise_if_ours(error)
             carriers.told_of(error)
             return RelayBindAck(ok=False, reason=Reason.UNKNOWN)
 

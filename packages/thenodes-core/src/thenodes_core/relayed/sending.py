@@ -17,6 +17,7 @@ from thenodes_plugin_api import (
 
 from ..clock import Clock
 from ..events.counters import Counters
+from ..plugins.containment import CONTAINED, raise_if_ours
 from .carriers import Carriers
 from .confirmations import Confirmations
 from .envelope import Envelopes, Wrapped, check_size
@@ -127,8 +128,9 @@ class Sending:
             raise
         except TheNodesError:
             raise
-        except Exception as error:
+        except CONTAINED as error:
             # Broad, since carrier and route are a plugin's: their defects are not the caller's.
+            raise_if_ours(error)
             raise self._post.carriers.failed(letter.to, error) from error
 
     async def _finish(self) -> DeliveryOutcome:
