@@ -9,6 +9,8 @@ from .causes import Refused
 __all__ = ["Alarms"]
 
 _REMEMBERED = 4096
+_DETAIL_MAX = 500
+_AT_ONCE = 20
 _AGAIN_SECONDS = 3600.0
 _TOLD = frozenset(
     (
@@ -25,7 +27,8 @@ _TOLD = frozenset(
 class Alarms:
     """Tells the operator which node was refused something, once an hour for each reason.
 
-    Of the nodes told, the last 4096 are remembered.
+    Of the nodes told, the last 4096 are remembered. Of all together 20 are told at once, and
+    one a second.
 
     Args:
         ctx: the plugin's context.
@@ -34,6 +37,8 @@ class Alarms:
     def __init__(self, ctx: PluginContext) -> None:
         self._ctx = ctx
         self._told: dict[tuple[str, Reason], float] = {}
+        self._left = float(_AT_ONCE)
+        self._at = ctx.clock.monotonic()
 
     def refused(self, node: str, refused: Refused) -> None:
         """A node was refused something."""
@@ -44,6 +49,11 @@ class Alarms:
         told = self._told.get(key)
         if told is not None and now - told < _AGAIN_SECONDS:
             return
+        self._left = min(_AT_ONCE, self._left + now - self._at)
+        self._at = now
+        if self._left < 1:
+            return
+        self._left -= 1
         self._told.pop(key, None)
         if len(self._told) >= _REMEMBERED:
             del self._told[next(iter(self._told))]
@@ -52,7 +62,7 @@ class Alarms:
             NetworkEvent(
                 level=Level.WARNING,
                 action="relay_refused",
-                detail=refused.detail,
+                detail=refused.detail[:_DETAIL_MAX],
                 node_id=node,
                 reason=refused.reason,
                 at=self._ctx.clock.time(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from thenodes_plugin_api import (
@@ -26,7 +27,12 @@ from .guests import Guest, Guests
 from .settings import FRAME_BYTES, Settings
 from .targets import Targets
 
-__all__ = ["Binds"]
+__all__ = ["CARD_BYTES_MAX", "Binds"]
+
+CARD_BYTES_MAX = 16 * 1024
+"""The largest identity card that is taken, as in a handshake: it is handed on in answers."""
+
+_NODE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Binds:
@@ -95,6 +101,8 @@ class Binds:
             self._alarms.refused(guest.node, refused)
         elif body.target == MAILBOX:
             answer = self._open(guest, body)
+        elif body.target and not _NODE_ID.fullmatch(body.target):
+            answer = self._refuse(body, Cause.NO_TARGET.reason)
         else:
             answer = self._bind(guest, body)
         # Where there is no room the binder asks again: it waits for an answer.
@@ -155,6 +163,8 @@ class Binds:
     def _is_own_card(self, guest: Guest, card: bytes | None) -> bool:
         if card is None or card == guest.session.card:
             return True
+        if len(card) > CARD_BYTES_MAX:
+            return False
         try:
             info = self._read_card(card)
         except CardRefused:

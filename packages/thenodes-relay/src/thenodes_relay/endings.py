@@ -13,7 +13,10 @@ from .counters import Counter, Tally
 from .flow import MESSAGE_ID_BYTES
 from .notices import Notices
 
-__all__ = ["Endings"]
+__all__ = ["DETAIL_MAX", "Endings"]
+
+DETAIL_MAX = 500
+"""Characters of a detail that are told: what peers say may stand in it."""
 
 
 class Endings:
@@ -64,7 +67,7 @@ class Endings:
             counter: counts it besides.
             binding_id: the binding that it came by.
         """
-        named, detail = None, refused.detail
+        named, detail = None, refused.detail[:DETAIL_MAX]
         if message_id is not None and len(message_id) == MESSAGE_ID_BYTES:
             named = uuid.UUID(bytes=message_id)
         elif sequence is not None:

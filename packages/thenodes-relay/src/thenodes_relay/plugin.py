@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from thenodes_plugin_api import (
@@ -50,6 +51,7 @@ class RelayService(Plugin):
         self._ctx: PluginContext | None = None
         self._client: RelayClient | None = None
         self._server: RelayServer | None = None
+        self._opened = AsyncExitStack()
 
     async def on_start(self, ctx: PluginContext) -> None:
         """Open the store, and begin to handle what comes."""
@@ -57,13 +59,16 @@ class RelayService(Plugin):
         self._ctx = ctx
         client = self._client = RelayClient(ctx)
         server = None
-        if settings.enabled:
-            store = await _open_store(ctx, settings, self._on_problem)
-            server = self._server = RelayServer(ctx, settings, store, client.take_frames)
-            await server.restore()
-            ctx.every(_TICK_SECONDS, server.tick)
-        self._handle(ctx, client, server)
-        client.start()
+        async with AsyncExitStack() as opened:
+            if settings.enabled:
+                store = await _open_store(ctx, settings, self._on_problem)
+                opened.push_async_callback(store.close)
+                server = self._server = RelayServer(ctx, settings, store, client.take_frames)
+                await server.restore()
+                ctx.every(_TICK_SECONDS, server.tick)
+            self._handle(ctx, client, server)
+            client.start()
+            self._opened = opened.pop_all()
         detail = f"thenodes-relay {__version__}: {_what(settings, client)}"
         _tell(ctx, Level.INFO, "announced", detail)
 
@@ -72,7 +77,8 @@ class RelayService(Plugin):
         if self._client is not None:
             self._client.stop()
         if self._server is not None:
-            await self._server.close()
+            self._server.close()
+        await self._opened.aclose()
 
     def _handle(self, ctx: PluginContext, client: RelayClient, server: RelayServer | None) -> None:
         door = ctx.service

@@ -232,10 +232,10 @@ class RelayServer:
         for mailbox in self.bindings.mailboxes:
             self.targets.keep(mailbox)
 
-    async def close(self) -> None:
-        """Keep what waits, and end."""
+    def close(self) -> None:
+        """Take nothing more; the store is closed next."""
+        self._router.is_closed = self._binds.is_closed = True
         self._delivery.flush()
-        await self.store.close()
 
     async def _expire(self, now_ms: int) -> None:
         try:
