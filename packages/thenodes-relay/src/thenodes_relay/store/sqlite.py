@@ -30,6 +30,7 @@ from .database import Change, Database
 from .errors import StoreError
 from .places import Places
 from .reader import Reader
+from .rows import THESE, encode
 from .schema import damage, is_damage, lock
 from .writer import Action, Report, Work, Writer
 
@@ -229,8 +230,7 @@ class SqliteStore:
 
     def remove_notices(self, rows: Sequence[int]) -> None:
         """As `FrameStore.remove_notices`."""
-        for row in rows:
-            self._change("DELETE FROM notices WHERE row = ?", row)
+        self._change(f"DELETE FROM notices WHERE row {THESE}", encode(rows))
 
     async def close(self) -> None:
         """As `FrameStore.close`."""
