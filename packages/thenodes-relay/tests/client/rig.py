@@ -176,6 +176,7 @@ class TestRelay:
         """Have a session, perhaps in the place of an older one."""
         peer = make_peer(self.id, capabilities=self.capabilities, verified=verified)
         old, self.wire = self.wire, Wire(self, peer)
+        self._routes.clear()
         self._rig.client.session_joined(self.wire)
         if old is not None:
             old.is_open = False

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from thenodes_plugin_api import DeliveryOptions, NoRoute, QoS, Reason, RelayNotify
+from thenodes_plugin_api import DeliveryOptions, Message, NoRoute, QoS, Reason, RelayNotify
 from thenodes_plugin_api.testing import settle
 from thenodes_relay.selection import rank
 
@@ -510,6 +510,32 @@ async def test_what_concerns_no_frame_of_this_node_goes_to_the_plugins() -> None
         assert message.sender == "relay-a"
         assert isinstance(message.body, RelayNotify)
         assert made.door.counters["relay_client_notified.overload"] == 1
+
+
+async def test_the_word_of_a_session_that_is_over_counts_for_nothing() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a")
+        old = relay.join()
+        relay.join()
+        notify = RelayNotify(Reason.OVERLOAD)
+        made.client.take_notify(old, Message(notify, sender="relay-a"))
+
+        assert made.door.dispatched == []
+        assert made.door.counters["relay_client_ignored.notify"] == 1
+
+
+async def test_routes_that_are_gone_are_forgotten_in_bulk() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a", capabilities=("relay",))
+        for turn in range(5):
+            relay.join()
+            for number in range(300):
+                target = f"target-{turn}-{number}"
+                relay.know(target)
+                await made.open(target, DeliveryOptions(store=False))
+            relay.leave()
+
+        assert len(made.client._carrier._ready) < 1024
 
 
 async def test_an_answer_from_another_session_does_not_count() -> None:

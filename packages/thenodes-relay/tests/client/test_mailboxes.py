@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thenodes_plugin_api import QoS, Reason, RelayNotify
+from thenodes_plugin_api import QoS, Reason, RelayNotify, Verified
 from thenodes_plugin_api.testing import settle
 from thenodes_relay.selection import rank
 
@@ -65,6 +65,15 @@ async def test_a_relay_of_a_trusted_key_gets_a_mailbox() -> None:
         await settle()
 
         assert relay.targets() == ["*"]
+
+
+async def test_a_relay_whose_id_is_not_proven_is_left_alone() -> None:
+    async with rig() as made:
+        relay = made.relay(FIRST)
+        wire = relay.join(verified=Verified.NONE)
+        await settle()
+
+        assert (relay.binds, wire.watched) == ([], None)
 
 
 async def test_a_peer_that_is_no_relay_is_left_alone() -> None:

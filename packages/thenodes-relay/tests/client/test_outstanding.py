@@ -122,6 +122,21 @@ def test_lanes_take_turns_when_places_become_free() -> None:
     assert numbers(table.admit()) == [5, 11, 6, 12]
 
 
+def test_lanes_take_turns_also_where_one_place_becomes_free_at_a_time() -> None:
+    table = Outstanding(InFlightLimits(frames=4))
+    for number in range(1, 8):
+        table.enter("a", parcel(number))
+    for number in (11, 12):
+        table.enter("a", parcel(number, "carol"))
+    send_all(table, A)
+    admitted = []
+    for number in (1, 2, 3, 4):
+        table.settle(number.to_bytes(16, "big"), A)
+        admitted += numbers(table.admit())
+
+    assert admitted == [5, 11, 6, 12]
+
+
 def test_a_frame_that_gives_up_its_wait_is_not_admitted_later() -> None:
     table = Outstanding(InFlightLimits(frames=1))
     first, second, third = (parcel(number) for number in (1, 2, 3))

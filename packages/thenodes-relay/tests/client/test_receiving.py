@@ -44,6 +44,7 @@ async def test_what_is_settled_after_the_session_ended_is_not_acknowledged() -> 
         await settle()
 
         assert relay.acks == []
+        assert made.door.counters["relay_client_acked.ok"] == 0
 
 
 async def test_acks_wait_for_room_in_their_order() -> None:
