@@ -204,11 +204,12 @@ def test_every_python_snippet_runs(path: str, block: str) -> None:
 
 def test_every_toml_snippet_of_a_plugin_is_valid() -> None:
     (manifest,) = blocks(ROOT / "packages" / "thenodes-plugin-api" / "README.md", "toml")
-    (installed,) = blocks(ROOT / "packages" / "thenodes-relay" / "README.md", "toml")
+    relay, user = blocks(ROOT / "packages" / "thenodes-relay" / "README.md", "toml")
     (setting,) = blocks(ROOT / "examples" / "kvstore_plugin" / "README.md", "toml")
 
     assert parse_manifest(manifest).plugin.id == "greet"
-    assert make_config(tomllib.loads(installed)).config.plugins.installed == ("relay",)
+    assert make_config(tomllib.loads(relay)).config.network.relay.enabled
+    assert make_config(tomllib.loads(user)).config.network.relay.is_user
     assert make_config(tomllib.loads(setting)).config.plugin["kvstore"] == {"max_entries": 10000}
 
 

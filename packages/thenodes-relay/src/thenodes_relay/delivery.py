@@ -125,8 +125,11 @@ class Delivery:
     def repeat_due(self) -> None:
         """Hand over again what was not acknowledged in time."""
         due: dict[str, tuple[Flow, list[int]]] = {}
-        for row in self._unacked.due(self._monotonic()):
+        now = self._monotonic()
+        for row in self._unacked.due(now):
             if found := self._in_flight.get(row):
+                # Whatever comes of this time, there is a next one.
+                self._unacked.sent(row, now)
                 due.setdefault(found[0].node, (found[0], []))[1].append(row)
         for flow, rows in due.values():
             if flow.session is not None:
@@ -242,8 +245,8 @@ class Delivery:
                 fresh.append(frame.row)
         if fresh:
             self._store.mark_sent(fresh)
-        if frames:
-            self._tally.add(Counter.DELIVERED_FROM_STORE, len(frames))
+        if len(frames) > repeats:
+            self._tally.add(Counter.DELIVERED_FROM_STORE, len(frames) - repeats)
         if repeats:
             self._tally.add(Counter.REDELIVERED, repeats)
 
@@ -259,9 +262,6 @@ class Delivery:
             count = session.offer([marked(frame.data) for frame in again])
             if count:
                 self._tally.add(Counter.REDELIVERED, count)
-            now = self._monotonic()
-            for frame in again:
-                self._unacked.sent(frame.row, now)
 
     def _remove(self, row: int) -> None:
         self._removed.append(row)

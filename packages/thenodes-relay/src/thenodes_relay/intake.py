@@ -73,14 +73,24 @@ class Intake:
             words = "a frame that is to be stored needs a message id or a sequence"
             refused = Cause.BAD_FRAME.refuse(problem=words)
         else:
-            refused = self._room.take(
-                frame.to, frame.sender, frame.qos, len(frame.data), stranger=frame.stranger
-            )
+            refused = self._take_room(flow, frame)
         if refused is not None:
             self._endings.end(frame.sender, frame.message_id, frame.sequence, refused)
             return
         flow.pending_plain += frame.qos is not QoS.RELIABLE
         self._store.append(frame, told)
+
+    def _take_room(self, flow: Flow, frame: Stored) -> Refused | None:
+        where = (frame.to, frame.sender, frame.qos, len(frame.data))
+        refused = self._room.take(*where, stranger=frame.stranger)
+        if refused is None or not (dropped := flow.queue.make_room(frame)):
+            return refused
+        for each in dropped:
+            gone = each.frame
+            self._endings.end(
+                gone.sender, gone.message_id, gone.sequence, each.why, counter=Counter.EVICTED
+            )
+        return self._room.take(*where, stranger=frame.stranger)
 
     def _told(self, guest: Guest | None, flow: Flow, answer: Appended) -> None:
         frame = answer.frame
