@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from thenodes_plugin_api import (
     DeliveryOptions,
     DeliveryStatus,
+    NoRoute,
     Payload,
     QoS,
+    Reason,
     Text,
     Verified,
 )
@@ -126,3 +130,60 @@ async def test_reliable_messages_come_once_also_where_their_relay_dies(tmp_path:
         assert set(told) == {DeliveryStatus.STORED}
         (other,) = (relay for name, relay in relays.items() if name != used)
         assert other.counters.get("relay_stored") >= 10
+
+
+async def test_a_sender_finds_the_relay_that_its_receiver_uses(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relays = {name: await made.relay(name) for name in ("relay-a", "relay-b")}
+        alice, bob = await made.user("alice", *relays), await made.user("bob", "relay-b")
+        await made.until(lambda: mailboxes(relays["relay-b"].counters.snapshot()) >= 2)
+        sent = await made.result(
+            alice.inbox.ctx.send(bob.node.id, Text("hello"), Payload.text("hello"))
+        )
+        await made.until(lambda: bob.inbox.messages)
+
+        assert sent.relay == relays["relay-b"].id
+        assert relays["relay-a"].counters.get("relay_forwarded") == 0
+        assert relays["relay-b"].counters.get("relay_forwarded") == 1
+
+
+async def test_a_question_is_answered_through_the_relay(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay()
+        alice, bob = await made.user("alice"), await made.user("bob")
+        await made.until(lambda: mailboxes(relay.counters.snapshot()) >= 2)
+        answer = await made.result(
+            alice.inbox.ctx.request(bob.node.id, "inbox.ask", Payload.text("how are you"))
+        )
+
+        assert answer.payload is not None
+        assert answer.payload.as_text() == "how are you"
+        assert (answer.sender, answer.verified) == (bob.node.id, Verified.SEAL)
+        assert relay.counters.get("relay_forwarded") == 2
+
+
+async def test_a_receiver_s_word_comes_back_through_the_relay(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay(stores=True)
+        alice, bob = await made.user("alice"), await made.user("bob")
+        await made.until(lambda: mailboxes(relay.counters.snapshot()) >= 2)
+        options = DeliveryOptions(qos=QoS.RELIABLE, confirm=True)
+        outcome = await made.result(
+            alice.inbox.ctx.send(bob.node.id, Text(""), options=options, timeout_seconds=20.0), 30.0
+        )
+
+        assert outcome.status is DeliveryStatus.DELIVERED
+        assert len(bob.inbox.messages) == 1
+        assert relay.counters.get("relay_acked") == 1
+
+
+async def test_what_a_relay_refuses_is_told_to_the_sender(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relay = await made.relay()
+        alice = await made.user("alice")
+        await made.clock.advance(10)
+        with pytest.raises(NoRoute) as error:
+            await made.result(alice.inbox.ctx.send("nobody", Text("hello")))
+
+        assert error.value.reason is Reason.UNKNOWN_TARGET
+        assert relay.counters.get("relay_forwarded") == 0

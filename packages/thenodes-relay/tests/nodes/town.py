@@ -7,11 +7,14 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec import structs
 
 from thenodes_core import (
     Config,
     DiscoveryTable,
+    EncryptionTable,
     ManualClock,
     MemoryNetwork,
     NetworkTable,
@@ -19,10 +22,11 @@ from thenodes_core import (
     NodeTable,
     RelayTable,
 )
-from thenodes_core.clock import settle
+from thenodes_core.clock import Timer, settle
 from thenodes_core.transport.memory import MemoryLink
 from thenodes_plugin_api import (
     DeliveryOptions,
+    Extension,
     Message,
     Payload,
     Plugin,
@@ -32,7 +36,7 @@ from thenodes_plugin_api import (
     Text,
 )
 
-__all__ = ["Town", "User", "town"]
+__all__ = ["Log", "Town", "TownClock", "User", "town"]
 
 T = TypeVar("T")
 
@@ -40,7 +44,7 @@ _PORTS = {"relay-a": 1001, "relay-b": 1002}
 
 
 class Inbox(Plugin):
-    """Keeps what comes."""
+    """Keeps what comes, and answers questions with what was asked."""
 
     abi = 1
 
@@ -55,12 +59,58 @@ class Inbox(Plugin):
     async def on_message(self, message: Message, ctx: PluginContext) -> None:
         if isinstance(message.body, RelayNotify):
             self.notices.append(message.body)
+        elif isinstance(message.body, Extension) and message.body.request_id is not None:
+            await ctx.reply(message, message.payload)
         else:
             self.messages.append(message)
 
     def texts(self) -> list[str]:
         """The payloads, in order."""
         return [message.payload.as_text() for message in self.messages if message.payload]
+
+
+class TownClock:
+    """A node's own clock: it goes as the town's does, and may be set otherwise.
+
+    Attributes:
+        ahead_seconds: how far its time of day is ahead of the town's.
+    """
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.ahead_seconds = 0.0
+        self._clock = clock
+
+    def time(self) -> float:
+        """Unix seconds, as it is set."""
+        return self._clock.time() + self.ahead_seconds
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await self._clock.sleep(seconds)
+
+    def call_later(self, seconds: float, action: Callable[[], object]) -> Timer:
+        """Call `action` once, after `seconds`."""
+        return self._clock.call_later(seconds, action)
+
+
+class Log:
+    """Keeps a node's events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def handle(self, event: Event) -> None:
+        """Take one."""
+        self.events.append(event)
+
+    def details(self, action: str) -> list[str]:
+        """What was told under that name."""
+        found = [event for event in self.events if getattr(event, "action", None) == action]
+        return [getattr(event, "detail", "") for event in found]
 
 
 class User:
@@ -82,25 +132,47 @@ class Town:
     Attributes:
         network: between them.
         clock: time of all.
+        clocks: each node's own, by name.
+        logs: each node's events, by name.
     """
 
     def __init__(self, state: Path) -> None:
         self.clock = ManualClock()
         self.network = MemoryNetwork(clock=self.clock)
+        self.clocks: dict[str, TownClock] = {}
+        self.logs: dict[str, Log] = {}
         self._state = state
         self._running: dict[str, AsyncExitStack] = {}
 
-    async def relay(self, name: str = "relay-a", *, stores: bool = False) -> Node:
-        """Start a relay."""
-        table = RelayTable(enabled=True, store_forward=stores)
-        return await self._start(name, table, None, port=_PORTS[name])
+    def state(self, name: str) -> Path:
+        """The state directory of a node."""
+        return self._state / name
 
-    async def user(self, name: str, *relays: str, rendezvous: bool = True) -> User:
+    async def relay(self, name: str = "relay-a", *, stores: bool = False, **table: Any) -> Node:
+        """Start a relay; `table` is what else its `[network.relay]` says."""
+        relay = RelayTable(enabled=True, store_forward=stores, **table)
+        return await self._start(name, Config(port=_PORTS[name]), relay, None)
+
+    async def user(
+        self,
+        name: str,
+        *relays: str,
+        rendezvous: bool = True,
+        encryption: EncryptionTable | None = None,
+        **table: Any,
+    ) -> User:
         """Start a node that uses these relays; `relay-a` where none is given."""
         use = tuple(f"127.0.0.1:{_PORTS[relay]}" for relay in relays or ("relay-a",))
-        table = RelayTable(use=use, selection="rendezvous" if rendezvous else "none")
+        relay = RelayTable(use=use, selection="rendezvous" if rendezvous else "none", **table)
         inbox = Inbox()
-        return User(await self._start(name, table, inbox, port=0), inbox)
+        config = Config(port=0, encryption=encryption or EncryptionTable())
+        return User(await self._start(name, config, relay, inbox), inbox)
+
+    async def outsider(self, name: str, *relays: str, port: int = 0) -> Node:
+        """Start a node without the plugin, with sessions to these relays."""
+        dialled = tuple(f"127.0.0.1:{_PORTS[relay]}" for relay in relays)
+        config = Config(port=port, bootstrap_nodes=dialled)
+        return await self._start(name, config, RelayTable(), None)
 
     def kill(self, relay: str) -> None:
         """Let a relay be gone: its links break, and nobody answers at its port."""
@@ -170,16 +242,20 @@ class Town:
         await self.until(task.done, seconds)
         return await task
 
-    async def _start(self, name: str, table: RelayTable, inbox: Inbox | None, *, port: int) -> Node:
-        config = Config(
-            port=port,
-            node=NodeTable(state_dir=str(self._state / name)),
+    async def _start(
+        self, name: str, config: Config, table: RelayTable, inbox: Inbox | None
+    ) -> Node:
+        config = structs.replace(
+            config,
+            node=NodeTable(state_dir=str(self.state(name))),
             discovery=DiscoveryTable(enabled=False),
             network=NetworkTable(relay=table),
         )
         plugins = {} if inbox is None else {"inbox": inbox}
         stack = AsyncExitStack()
-        node = Node(config, plugins=plugins, transport=self.network, clock=self.clock)
+        clock = self.clocks.setdefault(name, TownClock(self.clock))
+        log = self.logs.setdefault(name, Log())
+        node = Node(config, plugins=plugins, sinks=(log,), transport=self.network, clock=clock)
         await stack.enter_async_context(node)
         self._running[name] = stack
         await settle()
