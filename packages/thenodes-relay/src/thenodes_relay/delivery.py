@@ -15,7 +15,7 @@ from .store.base import FrameStore, Stored
 
 __all__ = ["Delivery", "Released"]
 
-_TAKE_FRAMES = 1024
+_TAKE_FRAMES = 512
 
 
 class Released(Protocol):
@@ -67,6 +67,9 @@ class Delivery:
         self._spawn = spawn
         self._in_flight: dict[int, tuple[Flow, AckKey]] = {}
         self._removed: list[int] = []
+        self._draining = 0
+        # Rows that ended while somebody may hold what was read of them.
+        self._ended: set[int] = set()
 
     def begin(self, flow: Flow, session: ServiceSession) -> None:
         """The target is there: drain what is stored for it."""
@@ -110,7 +113,9 @@ class Delivery:
         return frame
 
     def gone(self, row: int) -> None:
-        """A frame ended otherwise: nobody waits for its ACK any more."""
+        """A frame ended otherwise: it is not handed over, and nobody waits for its ACK."""
+        if self._draining:
+            self._ended.add(row)
         if found := self._in_flight.pop(row, None):
             flow, key = found
             del flow.in_flight[key]
@@ -138,6 +143,7 @@ class Delivery:
     def _drain(self, flow: Flow) -> None:
         if not flow.is_draining:
             flow.is_draining = True
+            self._draining += 1
             self._spawn(self._run(flow))
 
     async def _run(self, flow: Flow) -> None:
@@ -146,6 +152,9 @@ class Delivery:
                 await self._read_on(flow, flow.session)
         finally:
             flow.is_draining = False
+            self._draining -= 1
+            if not self._draining:
+                self._ended.clear()
 
     async def _read_on(self, flow: Flow, session: ServiceSession) -> None:
         known = flow.known_row
@@ -194,7 +203,8 @@ class Delivery:
         if not frames:
             return 0
         now_ms = int(self._time() * 1000)
-        fit = [frame for frame in frames if frame.expires_at > now_ms]
+        ended = self._ended
+        fit = [f for f in frames if f.expires_at > now_ms and f.row not in ended]
         for frame in fit:
             # What the store knows of it may be a moment old.
             frame.is_sent = frame.is_sent or frame.row <= flow.sent_row

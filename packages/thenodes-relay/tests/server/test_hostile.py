@@ -24,7 +24,7 @@ from thenodes_relay.store.base import NOTICES_PER_NODE
 
 from .conftest import MakeRelay
 from .door import frame
-from .relay import start
+from .relay import Relay, start
 
 
 async def test_ten_thousand_binds_of_one_node_stop_at_its_limit(make_relay: MakeRelay) -> None:
@@ -164,29 +164,36 @@ async def test_no_order_of_messages_makes_a_handler_raise(
 ) -> None:
     with TemporaryDirectory() as folder:
         relay = await start(Path(folder), {"store_forward": True, "queue_max_per_target": 8})
-        door = relay.door
-        for header in headers:
-            name = randomness.choice(["alice", "bob", "mallory"])
-            session = door.sessions.get(name) or door.join(name)
-            match randomness.randrange(8):
-                case 0:
-                    door.leave(session)
-                case 1:
-                    door.join(name)
-                case 2:
-                    session.reads = not session.reads
-                    session.control_room = randomness.choice([0, 3, 1000])
-                case 3:
-                    door.say(session, Ack(header.to, header.sender, header.sequence or 0, "ok"))
-                case 4:
-                    door.say(session, RelayUnbind(f"bind:{header.sender}:{header.to}:0"))
-                case _:
-                    target = randomness.choice(["*", "bob", header.to])
-                    expires_at = randomness.choice([None, 0, 1 << 62])
-                    door.say(session, RelayBind(target, True, header.qos, None, expires_at))
-            if session.is_open:
-                door.bring(session, Frame(header, bytes(40)))
-            await relay.clock.advance(randomness.choice([0, 0, 0.5, 2]))
-        await relay.stop()
+        try:
+            await disturb(relay, randomness, headers)
+        finally:
+            await relay.stop()
 
         assert relay.context.faults == []
+
+
+async def disturb(relay: Relay, randomness: random.Random, headers: list[ForwardHeader]) -> None:
+    """Bring frames, and let something else happen before each."""
+    door = relay.door
+    for header in headers:
+        name = randomness.choice(["alice", "bob", "mallory"])
+        session = door.sessions.get(name) or door.join(name)
+        match randomness.randrange(8):
+            case 0:
+                door.leave(session)
+            case 1:
+                door.join(name)
+            case 2:
+                session.reads = not session.reads
+                session.control_room = randomness.choice([0, 3, 1000])
+            case 3:
+                door.say(session, Ack(header.to, header.sender, header.sequence or 0, "ok"))
+            case 4:
+                door.say(session, RelayUnbind(f"bind:{header.sender}:{header.to}:0"))
+            case _:
+                target = randomness.choice(["*", "bob", header.to])
+                expires_at = randomness.choice([None, 0, 1 << 62])
+                door.say(session, RelayBind(target, True, header.qos, None, expires_at))
+        if session.is_open:
+            door.bring(session, Frame(header, bytes(40)))
+        await relay.clock.advance(randomness.choice([0, 0, 0.5, 2]))

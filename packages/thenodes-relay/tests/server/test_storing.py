@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from thenodes_plugin_api import QoS, Reason
+from thenodes_relay.flow import IN_FLIGHT_MAX
 
 from .conftest import MakeRelay
 from .door import Session, frame
@@ -326,3 +327,67 @@ async def test_what_waits_in_memory_is_stored_when_its_target_leaves(
     await relay.until(lambda: len(bob.frames) == len(texts) - taken)
 
     assert bob.texts() == texts[taken:]
+
+
+async def test_a_target_that_acknowledges_nothing_gets_no_more_than_its_window(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay(
+        store_forward=True,
+        queue_max_per_target=100_000,
+        queue_max_global=1_000_000,
+        frames_per_second=0,
+    )
+    alice, bob = await pair(relay)
+    count = IN_FLIGHT_MAX + 100
+    relay.door.bring(
+        alice,
+        *(
+            frame("alice", "bob", str(one), qos="reliable", message_id=number(one + 1))
+            for one in range(count)
+        ),
+    )
+    await relay.until(lambda: len(bob.frames) == IN_FLIGHT_MAX)
+    await relay.moved("relay_stored", count)
+    assert f"{IN_FLIGHT_MAX} in flight" in await relay.command("relay queue bob")
+
+    for one in range(IN_FLIGHT_MAX):
+        relay.door.acknowledge(bob, "alice", one + 1)
+    await relay.until(lambda: len(bob.frames) == count)
+
+    assert bob.texts() == [str(one) for one in range(count)]
+    assert relay.counters["relay_acked"] == IN_FLIGHT_MAX
+
+
+async def test_notifications_of_before_a_restart_are_given_after_it(make_relay: MakeRelay) -> None:
+    relay = await make_relay(store_forward=True)
+    alice, bob = await pair(relay)
+    relay.door.bind(alice, store=True)
+    relay.door.leave(bob)
+    now_ms = int(relay.clock.time() * 1000)
+    short = frame("alice", "bob", message_id=number(7), expires_at=now_ms + 1000)
+    relay.door.bring(alice, short)
+    await relay.moved("relay_stored")
+    relay.door.leave(alice)
+    await relay.moved_in_time("relay_expired")
+    await relay.stop()
+
+    relay = await make_relay(store_forward=True)
+    alice = await back(relay, "alice")
+    await relay.until(lambda: bool(alice.notices()))
+
+    assert alice.notices() == [(Reason.TIMEOUT, 7)]
+    assert relay.counters["relay_notified.timeout"] == 1
+
+
+async def test_the_ends_of_a_binding_are_told_when_the_other_leaves(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay(store_forward=True)
+    alice, bob = await pair(relay)
+
+    relay.door.leave(alice)
+
+    assert bob.notices() == [(Reason.PEER_LEFT, None)]
+    assert relay.counters["relay_unbound"] == 1
+    assert relay.counters["relay_notified.peer_left"] == 1
