@@ -26,6 +26,7 @@ from thenodes_core.clock import Timer, settle
 from thenodes_core.transport.memory import MemoryLink
 from thenodes_plugin_api import (
     DeliveryOptions,
+    Event,
     Extension,
     Message,
     Payload,
