@@ -233,8 +233,20 @@ class RelayServer:
             self.targets.keep(mailbox)
 
     def close(self) -> None:
-        """Take nothing more; the store is closed next."""
+        """Take nothing more; the store is closed next.
+
+        Sessions may go on, where the plugin alone is stopped or loaded anew: who bound has to
+        bind again, and is told.
+        """
         self._router.is_closed = self._binds.is_closed = True
+        bound = [(one.session, one.binding_id) for one in self.bindings]
+        bound += [
+            (box.session, box.binding_id)
+            for box in self.bindings.mailboxes
+            if box.session is not None
+        ]
+        for session, binding_id in bound:
+            session.send(RelayNotify(Reason.PEER_LEFT, binding_id, "the relay was stopped"))
         self._delivery.flush()
 
     async def _expire(self, now_ms: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thenodes_plugin_api import QoS, Reason
+from thenodes_plugin_api import QoS, Reason, RelayNotify
 from thenodes_relay.flow import IN_FLIGHT_MAX
 
 from .conftest import MakeRelay
@@ -391,3 +391,21 @@ async def test_the_ends_of_a_binding_are_told_when_the_other_leaves(
     assert bob.notices() == [(Reason.PEER_LEFT, None)]
     assert relay.counters["relay_unbound"] == 1
     assert relay.counters["relay_notified.peer_left"] == 1
+
+
+async def test_who_bound_is_told_that_the_plugin_stops(make_relay: MakeRelay) -> None:
+    relay = await make_relay(store_forward=True)
+    alice, bob = await pair(relay)
+    bound = [body.binding_id for session in (alice, bob) for body in session.acks()]
+    forwarded = relay.counters["relay_bound"]
+
+    await relay.stop()
+
+    told = [
+        body.binding_id
+        for session in (alice, bob)
+        for body in session.bodies
+        if isinstance(body, RelayNotify)
+    ]
+    assert told == bound
+    assert forwarded == 2
