@@ -8,6 +8,7 @@ from collections.abc import Callable
 from thenodes_plugin_api import (
     CardInfo,
     CardRefused,
+    Clock,
     Message,
     Reason,
     RelayBind,
@@ -47,8 +48,7 @@ class Binds:
         tally: counts.
         alarms: tells the operator.
         read_card: checks an identity card.
-        time: Unix seconds.
-        monotonic: seconds that never go back.
+        clock: the node's.
     """
 
     def __init__(
@@ -62,8 +62,7 @@ class Binds:
         alarms: Alarms,
         *,
         read_card: Callable[[bytes], CardInfo],
-        time: Callable[[], float],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._guests = guests
@@ -73,8 +72,8 @@ class Binds:
         self._tally = tally
         self._alarms = alarms
         self._read_card = read_card
-        self._time = time
-        self._monotonic = monotonic
+        self._time = clock.time
+        self._monotonic = clock.monotonic
         self._limits = RelayLimits(
             settings.ttl_secs,
             FRAME_BYTES,

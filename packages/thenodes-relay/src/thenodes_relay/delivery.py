@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
-from thenodes_plugin_api import QoS, ServiceSession
+from thenodes_plugin_api import Clock, QoS, ServiceSession
 
 from .counters import Counter, Tally
 from .flow import IN_FLIGHT_MAX, WINDOW_BYTES, AckKey, Flow, InFlight, ack_key, marked
@@ -40,8 +40,7 @@ class Delivery:
         released: told of every frame that is removed.
         tally: counts.
         late: told of a frame that was stored after its mailbox had ended.
-        time: Unix seconds.
-        monotonic: seconds that never go back.
+        clock: the node's.
         spawn: runs work in the background.
     """
 
@@ -53,8 +52,7 @@ class Delivery:
         tally: Tally,
         *,
         late: Callable[[Flow], None],
-        time: Callable[[], float],
-        monotonic: Callable[[], float],
+        clock: Clock,
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
         self._store = store
@@ -62,8 +60,8 @@ class Delivery:
         self._released = released
         self._tally = tally
         self._late = late
-        self._time = time
-        self._monotonic = monotonic
+        self._time = clock.time
+        self._monotonic = clock.monotonic
         self._spawn = spawn
         self._in_flight: dict[int, tuple[Flow, AckKey]] = {}
         self._removed: list[int] = []

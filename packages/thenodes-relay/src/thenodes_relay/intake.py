@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from thenodes_plugin_api import Ack, Frame, QoS
+from thenodes_plugin_api import Ack, Clock, Frame, QoS
 
 from .causes import Cause, Refused
 from .counters import Counter, Tally
@@ -33,7 +33,7 @@ class Intake:
         endings: ends what cannot be stored.
         tally: counts.
         ttl_seconds: how long a frame is kept at most.
-        time: Unix seconds.
+        clock: the node's.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Intake:
         tally: Tally,
         *,
         ttl_seconds: float,
-        time: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._store = store
         self._room = room
@@ -53,7 +53,7 @@ class Intake:
         self._endings = endings
         self._tally = tally
         self._ttl_ms = int(ttl_seconds * 1000)
-        self._time = time
+        self._time = clock.time
 
     def put(self, guest: Guest, flow: Flow, qos: QoS, frames: Iterable[Frame]) -> None:
         """Store frames that came just now."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from thenodes_plugin_api import Frame, QoS, ServiceSession
+from thenodes_plugin_api import Clock, Frame, QoS, ServiceSession
 
 from .bindings import Bindings
 from .causes import Cause
@@ -34,8 +34,7 @@ class Lanes:
         endings: ends the rest.
         tally: counts.
         ttl_seconds: how long a frame is kept at most.
-        time: Unix seconds.
-        monotonic: seconds that never go back.
+        clock: the node's.
     """
 
     def __init__(
@@ -46,16 +45,15 @@ class Lanes:
         tally: Tally,
         *,
         ttl_seconds: float,
-        time: Callable[[], float],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._bindings = bindings
         self._intake = intake
         self._endings = endings
         self._tally = tally
         self._ttl_ms = int(ttl_seconds * 1000)
-        self._time = time
-        self._monotonic = monotonic
+        self._time = clock.time
+        self._monotonic = clock.monotonic
         self._waiting: dict[str, Flow] = {}
 
     def put(self, guest: Guest, flow: Flow, qos: QoS, frames: Iterable[Frame]) -> None:

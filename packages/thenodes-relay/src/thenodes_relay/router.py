@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from thenodes_plugin_api import Frame, FrameHandler, QoS, RelayNotify, ServiceSession
+from thenodes_plugin_api import Clock, Frame, FrameHandler, QoS, RelayNotify, ServiceSession
 
 from .admission import Rates
 from .bindings import Bindings
@@ -40,8 +40,7 @@ class Router:
         endings: ends what is not taken.
         tally: counts.
         own: takes frames for this node.
-        time: Unix seconds.
-        monotonic: seconds that never go back.
+        clock: the node's.
     """
 
     def __init__(
@@ -57,8 +56,7 @@ class Router:
         tally: Tally,
         *,
         own: FrameHandler,
-        time: Callable[[], float],
-        monotonic: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._node_id = node_id
         self._guests = guests
@@ -70,8 +68,8 @@ class Router:
         self._endings = endings
         self._tally = tally
         self._own = own
-        self._time = time
-        self._monotonic = monotonic
+        self._time = clock.time
+        self._monotonic = clock.monotonic
         self.is_closed = False
 
     def take_frames(self, session: ServiceSession, frames: Sequence[Frame]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 
 from thenodes_plugin_api import (
     FrameHandler,
@@ -59,101 +59,27 @@ class RelayServer:
     def __init__(
         self, ctx: PluginContext, settings: Settings, store: FrameStore, own: FrameHandler
     ) -> None:
-        door, clock = ctx.service, ctx.clock
         self.settings = settings
         self.store = store
-        self.tally = Tally(door.count)
+        self.tally = Tally(ctx.service.count)
         self.guests = Guests()
         self.quotas = Quotas(settings)
         self.bindings: Bindings[ServiceSession] = Bindings(settings, self.quotas.is_empty)
         self._ctx = ctx
-        self._admission = Admission(settings, door.is_trusted)
-        rates = Rates(settings)
+        self._alarms = Alarms(ctx)
+        self._admission = Admission(settings, ctx.service.is_trusted)
+        self._rates = Rates(settings)
         self._is_expiring = False
-        spawn: Callable[[Coroutine[object, object, object]], object] = ctx.spawn
-        self._notices = Notices(
-            self.guests.session,
-            lambda node: self.bindings.mailbox(node) is not None,
-            store,
-            self.tally,
-        )
-        alarms = Alarms(ctx)
-        self._endings = Endings(self._notices, self.tally, alarms)
-        self.room = Room(
-            settings,
-            self.quotas,
-            store,
-            evicted=self._evicted,
-            spawn=spawn,
-        )
-        self._delivery = Delivery(
-            store,
-            Retries(random.random),
-            self.room.give_back,
-            self.tally,
-            late=lambda flow: self.targets.purge(flow.node),
-            time=clock.time,
-            monotonic=clock.monotonic,
-            spawn=spawn,
-        )
-        self._intake = Intake(
-            store,
-            self.room,
-            self._delivery,
-            self._endings,
-            self.tally,
-            ttl_seconds=settings.ttl_secs,
-            time=clock.time,
-        )
-        self._lanes = Lanes(
-            self.bindings,
-            self._intake,
-            self._endings,
-            self.tally,
-            ttl_seconds=settings.ttl_secs,
-            time=clock.time,
-            monotonic=clock.monotonic,
-        )
-        self.targets = Targets(
-            self.bindings,
-            self.guests,
-            self._delivery,
-            self._lanes,
-            self.room,
-            self.quotas,
-            self._notices,
-            self._endings,
-            store,
-            self.tally,
-            spawn=spawn,
-        )
-        self._binds = Binds(
-            settings,
-            self.guests,
-            self.bindings,
-            self.targets,
-            rates,
-            self.tally,
-            alarms,
-            read_card=door.read_card,
-            time=clock.time,
-            monotonic=clock.monotonic,
-        )
-        self._router = Router(
-            ctx.node_id,
-            self.guests,
-            self.bindings,
-            self.targets.flows,
-            rates,
-            self._intake,
-            self._lanes,
-            self._endings,
-            self.tally,
-            own=own,
-            time=clock.time,
-            monotonic=clock.monotonic,
-        )
+        self._notices = Notices(self.guests.session, self._has_mailbox, store, self.tally)
+        self._endings = Endings(self._notices, self.tally, self._alarms)
+        self.room = Room(settings, self.quotas, store, evicted=self._evicted, spawn=ctx.spawn)
+        self._delivery = self._make_delivery()
+        self._intake = self._make_intake()
+        self._lanes = self._make_lanes()
+        self.targets = self._make_targets()
         self.stalls = Stalls(self.targets.flows, self.tally, ctx)
+        self._binds = self._make_binds()
+        self._router = self._make_router(own)
         acks = Acks(self.targets.flows, self._delivery, self._endings, self.tally)
         self.take_frames = self._router.take_frames
         self.take_bind = self._binds.take_bind
@@ -268,3 +194,81 @@ class RelayServer:
         self.room.give_back(frame.to, frame.sender, frame.qos, frame.size, stranger=frame.stranger)
         refused = cause.refuse(target=frame.to)
         self._endings.end(frame.sender, frame.message_id, frame.sequence, refused, counter=counter)
+
+    def _has_mailbox(self, node: str) -> bool:
+        return self.bindings.mailbox(node) is not None
+
+    def _make_delivery(self) -> Delivery:
+        return Delivery(
+            self.store,
+            Retries(random.random),
+            self.room.give_back,
+            self.tally,
+            late=lambda flow: self.targets.purge(flow.node),
+            clock=self._ctx.clock,
+            spawn=self._ctx.spawn,
+        )
+
+    def _make_intake(self) -> Intake:
+        return Intake(
+            self.store,
+            self.room,
+            self._delivery,
+            self._endings,
+            self.tally,
+            ttl_seconds=self.settings.ttl_secs,
+            clock=self._ctx.clock,
+        )
+
+    def _make_lanes(self) -> Lanes:
+        return Lanes(
+            self.bindings,
+            self._intake,
+            self._endings,
+            self.tally,
+            ttl_seconds=self.settings.ttl_secs,
+            clock=self._ctx.clock,
+        )
+
+    def _make_targets(self) -> Targets:
+        return Targets(
+            self.bindings,
+            self.guests,
+            self._delivery,
+            self._lanes,
+            self.room,
+            self.quotas,
+            self._notices,
+            self._endings,
+            self.store,
+            self.tally,
+            spawn=self._ctx.spawn,
+        )
+
+    def _make_binds(self) -> Binds:
+        return Binds(
+            self.settings,
+            self.guests,
+            self.bindings,
+            self.targets,
+            self._rates,
+            self.tally,
+            self._alarms,
+            read_card=self._ctx.service.read_card,
+            clock=self._ctx.clock,
+        )
+
+    def _make_router(self, own: FrameHandler) -> Router:
+        return Router(
+            self._ctx.node_id,
+            self.guests,
+            self.bindings,
+            self.targets.flows,
+            self._rates,
+            self._intake,
+            self._lanes,
+            self._endings,
+            self.tally,
+            own=own,
+            clock=self._ctx.clock,
+        )
