@@ -321,6 +321,22 @@ async def test_damage_that_a_read_finds_is_set_aside_and_told_once(
     assert [problem.is_lost for problem in problems] == [True]
 
 
+async def test_damage_that_is_found_while_it_closes_is_told_and_so_is_what_was_appended(
+    open_store: Open, path: Path, problems: list[StoreProblem]
+) -> None:
+    async with open_store() as store:
+        await append(store, [frame(number, data=b"x" * 3000) for number in range(2000)])
+    _ruin(path)
+    told: list[Append] = []
+
+    async with open_store() as store:
+        store.remove(range(1, 2001))
+        store.append(frame(9000), lambda appended: told.append(appended.status))
+
+    assert told == [Append.STORED]
+    assert [problem.is_lost for problem in problems] == [True]
+
+
 async def test_a_full_disk_refuses_new_frames_and_goes_on(
     open_store: Open, problems: list[StoreProblem]
 ) -> None:

@@ -367,7 +367,8 @@ class SqliteStore:
         self._places.clear()
         self._leaving.clear()
         self._counts = ()
-        self._reading.submit(self._close_reader)
+        if not self._is_closed:
+            self._reading.submit(self._close_reader)
 
 
 def _report_damage(database: Database) -> Sequence[Gone]:
