@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import bare, connections, crowd, handshakes, nodes, plugins, startup
+from .relay import measure as relay
 from .result import Far, Row
 
 BINARY, JSON = "thenodes.v1.bin", "thenodes.v1.json"
@@ -32,6 +33,9 @@ def main() -> None:
     parser.add_argument("--frozen", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--garbage", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--seconds", type=float, default=60, help="of a crowd; default 60")
+    parser.add_argument(
+        "--part", choices=tuple(relay.PARTS), action="append", help="of relay; all by default"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
     options = parser.parse_args()
     if options.what in FAR and options.kind:
@@ -94,6 +98,16 @@ def measure_plugins(options: argparse.Namespace) -> list[Row]:
     return plugins.measure(options.plugins, options.runs)
 
 
+def measure_relay(options: argparse.Namespace) -> list[Row]:
+    much = relay.Options(
+        runs=options.runs,
+        messages=options.messages or 400_000,
+        trips=(options.messages or 40_000) // 20,
+        peers=options.sessions or 1000,
+    )
+    return [row for part in options.part or relay.PARTS for row in relay.measure(part, much)]
+
+
 FAR = ("far", "hold", "handshakes")
 """What a far process can be."""
 
@@ -105,6 +119,7 @@ MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "crowd": measure_crowd,
     "handshakes": measure_handshakes,
     "plugins": measure_plugins,
+    "relay": measure_relay,
 }
 
 

@@ -64,3 +64,23 @@ def test_in_a_small_crowd_every_peer_is_served(tmp_path: Path) -> None:
     assert values["of them lost"] == 0
     assert values["questions answered, of those asked"] > 0.5
     assert values["attempts to send garbage"] > 2
+
+
+def test_the_relay_is_measured_against_a_bare_forwarder(tmp_path: Path) -> None:
+    options = ("--part", "senders", "--runs", "1", "--messages", "400", "--sessions", "2")
+
+    rows = run("relay", *options, file=tmp_path / "n")
+
+    assert {row["unit"] for row in rows} == {"messages/s", "frames/s"}
+    assert all(row["value"] > 0 for row in rows)
+
+
+def test_what_a_relay_stores_and_what_a_binding_costs_is_measured(tmp_path: Path) -> None:
+    options = ("--part", "store", "--part", "bindings", "--runs", "1", "--messages", "2000")
+
+    rows = run("relay", *options, "--sessions", "8", file=tmp_path / "n")
+
+    values = {row["what"]: row["value"] for row in rows}
+    assert values["relay, 64 senders wait for each"] > 0
+    assert values["relay, drain"] > 0
+    assert "memory of a mailbox" in values

@@ -1,0 +1,1 @@
+"""Messages through a third process: ours, a bare forwarder, and NATS."""
