@@ -65,9 +65,6 @@ class Delivery:
         self._spawn = spawn
         self._in_flight: dict[int, tuple[Flow, AckKey]] = {}
         self._removed: list[int] = []
-        self._draining = 0
-        # Rows that ended while somebody may hold what was read of them.
-        self._ended: set[int] = set()
 
     def begin(self, flow: Flow, session: ServiceSession) -> None:
         """The target is there: drain what is stored for it."""
@@ -110,10 +107,10 @@ class Delivery:
         flow.room.set()
         return frame
 
-    def gone(self, row: int) -> None:
+    def gone(self, row: int, flow: Flow | None = None) -> None:
         """A frame ended otherwise: it is not handed over, and nobody waits for its ACK."""
-        if self._draining:
-            self._ended.add(row)
+        if flow is not None and flow.is_draining:
+            flow.ended.add(row)
         if found := self._in_flight.pop(row, None):
             flow, key = found
             del flow.in_flight[key]
@@ -141,7 +138,6 @@ class Delivery:
     def _drain(self, flow: Flow) -> None:
         if not flow.is_draining:
             flow.is_draining = True
-            self._draining += 1
             self._spawn(self._run(flow))
 
     async def _run(self, flow: Flow) -> None:
@@ -150,12 +146,10 @@ class Delivery:
                 await self._read_on(flow, flow.session)
         finally:
             flow.is_draining = False
-            self._draining -= 1
-            if not self._draining:
-                self._ended.clear()
 
     async def _read_on(self, flow: Flow, session: ServiceSession) -> None:
         known = flow.known_row
+        flow.ended.clear()
         frames = await self._store.take(flow.node, flow.cursor, _TAKE_FRAMES)
         if flow.session is not session:
             return
@@ -201,7 +195,7 @@ class Delivery:
         if not frames:
             return 0
         now_ms = int(self._time() * 1000)
-        ended = self._ended
+        ended = flow.ended
         fit = [f for f in frames if f.expires_at > now_ms and f.row not in ended]
         for frame in fit:
             # What the store knows of it may be a moment old.

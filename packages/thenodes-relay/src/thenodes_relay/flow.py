@@ -70,6 +70,7 @@ class Flow:
         fresh: frames that were stored in this turn of the loop.
         in_flight: reliable frames that the target has and did not acknowledge.
         is_draining: whether somebody reads from the store.
+        ended: rows of which what was read last is not to be handed over any more.
         sent_row: up to this row all were handed over in an earlier session.
         queue: frames that wait in memory until the session takes them.
         room: set when there may be room again, or another session.
@@ -80,6 +81,7 @@ class Flow:
     __slots__ = (
         "blocked_since",
         "cursor",
+        "ended",
         "fresh",
         "in_flight",
         "is_behind",
@@ -109,6 +111,7 @@ class Flow:
         self.fresh: list[Stored] = []
         self.in_flight: dict[AckKey, InFlight] = {}
         self.is_draining = False
+        self.ended: set[int] = set()
         self.sent_row = 0
         self.room = asyncio.Event()
         self.blocked_since: float | None = None

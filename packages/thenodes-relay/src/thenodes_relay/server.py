@@ -190,7 +190,7 @@ class RelayServer:
             self._end(frame, Cause.EVICTED, Counter.EVICTED)
 
     def _end(self, frame: Gone, cause: Cause, counter: Counter) -> None:
-        self._delivery.gone(frame.row)
+        self._delivery.gone(frame.row, self.targets.flows.get(frame.to))
         self.room.give_back(frame.to, frame.sender, frame.qos, frame.size, stranger=frame.stranger)
         refused = cause.refuse(target=frame.to)
         self._endings.end(frame.sender, frame.message_id, frame.sequence, refused, counter=counter)

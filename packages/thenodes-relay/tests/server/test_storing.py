@@ -409,3 +409,33 @@ async def test_who_bound_is_told_that_the_plugin_stops(make_relay: MakeRelay) ->
     ]
     assert told == bound
     assert forwarded == 2
+
+
+async def test_a_bulk_frame_that_made_way_is_not_delivered_as_well(make_relay: MakeRelay) -> None:
+    relay = await make_relay(store_forward=True, queue_max_per_target=8, queue_max_global=8000)
+    alice, bob = await pair(relay)
+    others = [relay.door.join(name) for name in ("carol", "dave", "erin", "frank")]
+    for other in others:
+        relay.door.bind(other, "bob", store=True)
+    relay.door.leave(bob)
+    for number_of, other in enumerate(others):
+        name = other.peer.node_id
+        for one in (2 * number_of, 2 * number_of + 1):
+            relay.door.bring(other, frame(name, "bob", str(one) * 200_000, qos="bulk"))
+    await relay.moved("relay_stored", 8)
+    bob = relay.door.join("bob")
+    bob.reads = False
+    relay.door.bind(bob, store=True)
+    await relay.moved("relay_delivered_from_store", 2)
+
+    for sender in (alice, others[0]):
+        name = sender.peer.node_id
+        relay.door.bring(
+            sender, *(frame(name, "bob", f"{name} {one}", qos="reliable") for one in range(2))
+        )
+    await relay.moved("relay_evicted", 2)
+    bob.reads = True
+    bob.read()
+    await relay.until(lambda: len(bob.frames) == 10)
+
+    assert [text[:1] for text in bob.texts()] == list("014567aacc")
