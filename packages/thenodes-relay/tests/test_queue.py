@@ -290,6 +290,31 @@ def test_as_many_are_evicted_as_the_frame_needs() -> None:
     assert take(waiting) == ["a5", "a3", "a4"]
 
 
+def test_bulk_makes_room_for_what_is_to_be_stored() -> None:
+    quotas = Quotas(Settings(queue_max_per_target=4))
+    waiting = TargetQueue("t", quotas)
+    for number in range(4):
+        waiting.put(frame(f"s{number}.", 0, LOW if number == 0 else BULK))
+    reliable = frame("late", 0, QoS.RELIABLE)
+
+    assert dropped(waiting.make_room(reliable)) == [("s1.0", Cause.EVICTED)]
+    assert quotas.take("t", "late", QoS.RELIABLE, 10, stranger=False) is None
+    assert quotas.waiting_for("t").frames == 4
+    assert take(waiting) == ["s0.0", "s2.0", "s3.0"]
+
+
+def test_no_more_is_evicted_for_what_is_to_be_stored_than_it_needs() -> None:
+    waiting = queue(frames=4)
+    waiting.put(frame("a", 0, BULK))
+
+    assert waiting.make_room(frame("b", 0, QoS.RELIABLE)) == ()
+    assert waiting.make_room(frame("a", 1, BULK)) == ()
+    for number in range(3):
+        waiting.put(frame(f"s{number}.", 0, HIGH))
+    assert waiting.make_room(frame("s0.", 1, QoS.RELIABLE)) == ()
+    assert len(waiting) == 4
+
+
 def test_what_waits_is_known_by_class_and_counts_in_the_quotas() -> None:
     quotas = Quotas(Settings())
     waiting = TargetQueue("t", quotas)

@@ -84,6 +84,25 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting.append(frame)
         self.who_has_nothing_more_is_owed_nothing()
 
+    @rule(sender=st.sampled_from(SENDERS), size=st.integers(0, 450))
+    def room_is_made(self, sender: str, size: int) -> None:
+        frame = Stored(
+            to="t",
+            sender=sender,
+            message_id=b"stored",
+            qos=QoS.RELIABLE,
+            created_at=self.now,
+            expires_at=self.now + 1,
+            data=bytes(size),
+            stranger=sender.endswith("stranger"),
+        )
+        for each in self.queue.make_room(frame):
+            assert each.frame.qos is QoS.BULK
+            assert each.why.cause is Cause.EVICTED
+            self.is_the_oldest_of_its_sender(each.frame)
+            self.waiting.remove(each.frame)
+        self.who_has_nothing_more_is_owed_nothing()
+
     def is_the_oldest_of_its_sender(self, frame: Stored) -> None:
         flow = [each for each in self.waiting if is_of_one_flow(each, frame)]
         assert flow[0] is frame

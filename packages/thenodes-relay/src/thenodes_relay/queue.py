@@ -113,6 +113,27 @@ class TargetQueue:
             self._soonest = frame.expires_at
         return ()
 
+    def make_room(self, frame: Stored) -> Sequence[Dropped]:
+        """Evict bulk frames so that one finds room that is to be stored.
+
+        Args:
+            frame: it is not queued, and its room is not taken.
+
+        Returns:
+            What was evicted; nothing where there is room, or where that would not make any.
+        """
+        size, stranger = len(frame.data), frame.stranger
+        where = (self._target, frame.sender, frame.qos, size)
+        cause = self._quotas.take(*where, stranger=stranger)
+        dropped: Sequence[Dropped] = ()
+        if cause is not None:
+            victims = self._take_by_evicting(frame, cause)
+            if isinstance(victims, Refused):
+                return ()
+            dropped = self._evict(victims)
+        self._quotas.give_back(*where, stranger=stranger)
+        return dropped
+
     def take(self, frames: int, size: int, now_ms: int) -> Taken:
         """Take out what comes next.
 
@@ -173,33 +194,41 @@ class TargetQueue:
         self._soonest = math.inf
         return frames
 
-    def _press(self, frame: Stored, cause: Cause | None) -> Sequence[Dropped]:
-        """Queue a frame by evicting others; where that makes no room, evict nothing."""
-        size = len(frame.data)
+    def _press(self, frame: Stored, cause: Cause) -> Sequence[Dropped]:
+        """Queue a frame by evicting others."""
+        victims = self._take_by_evicting(frame, cause)
+        if isinstance(victims, Refused):
+            return (Dropped(frame, victims),)
+        # First in, then out: a sender that replaces its only frame keeps its turn.
+        self._lanes[frame.qos].put(frame)
+        self._count += 1
+        self._soonest = min(self._soonest, frame.expires_at)
+        return self._evict(victims)
+
+    def _take_by_evicting(self, frame: Stored, met: Cause) -> Collection[Stored] | Refused:
+        """Take room for a frame in place of others, which are to be evicted then."""
+        size, cause = len(frame.data), met
         victims: dict[int, Stored] = {}
         lanes = self._giving_way(frame.qos)
         own = _frames(lane.of_sender(frame.sender) for lane in lanes)
         everybodys = _frames(lane.by_age() for lane in lanes)
-        while cause is not None:
+        while True:
             pool = own if cause in _OWN_SHARE else everybodys
             victim = next((found for found in pool if id(found) not in victims), None)
             if victim is None:
                 for kept in victims.values():
                     self._retain(kept)
-                why = self._quotas.refuse(cause, self._target, frame.sender, frame.qos, size)
-                return (Dropped(frame, why),)
+                return self._quotas.refuse(cause, self._target, frame.sender, frame.qos, size)
             victims[id(victim)] = victim
             self._release((victim,))
-            cause = self._quotas.take(
+            left = self._quotas.take(
                 self._target, frame.sender, frame.qos, size, stranger=frame.stranger
             )
-        return self._exchange(frame, victims.values())
+            if left is None:
+                return victims.values()
+            cause = left
 
-    def _exchange(self, frame: Stored, victims: Collection[Stored]) -> Sequence[Dropped]:
-        # First in, then out: a sender that replaces its only frame keeps its turn.
-        self._lanes[frame.qos].put(frame)
-        self._count += 1
-        self._soonest = min(self._soonest, frame.expires_at)
+    def _evict(self, victims: Collection[Stored]) -> Sequence[Dropped]:
         for victim in victims:
             (self._last if victim.qos is QoS.BULK else self._first).evict(victim)
         why = Cause.EVICTED.refuse(target=self._target)
@@ -208,7 +237,7 @@ class TargetQueue:
     def _giving_way(self, qos: QoS) -> Sequence[AgedLane]:
         if qos is QoS.LOW_LATENCY:
             return (self._last, self._first)
-        return (self._last,) if qos is QoS.HIGH_THROUGHPUT else ()
+        return () if qos is QoS.BULK else (self._last,)
 
     def _release(self, frames: Sequence[Stored]) -> None:
         self._count -= len(frames)
