@@ -11,7 +11,7 @@ EDITABLE := $(foreach path,$(PACKAGES) $(PLUGIN),-e $(path))
 PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types contracts api fuzz build clean
+.PHONY: help run demo test soak lint types contracts api fuzz build clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
@@ -30,6 +30,9 @@ demo: $(VENV)/installed ## two nodes as two processes: put a key on one, read it
 
 test: $(VENV)/ready ## set everything up and pass all tests
 	$(BIN)/pytest $(ARGS)
+
+soak: $(VENV)/ready ## the tests that take minutes: relays, receivers and databases killed again and again
+	$(BIN)/pytest -m soak $(ARGS)
 
 lint: $(VENV)/ready ## ruff: rules and format
 	$(BIN)/ruff check .
