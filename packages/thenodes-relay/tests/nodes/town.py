@@ -169,10 +169,12 @@ class Town:
         config = Config(port=0, encryption=encryption or EncryptionTable())
         return User(await self._start(name, config, relay, inbox), inbox)
 
-    async def outsider(self, name: str, *relays: str, port: int = 0) -> Node:
-        """Start a node without the plugin, with sessions to these relays."""
+    async def outsider(
+        self, name: str, *relays: str, port: int = 0, dials: tuple[str, ...] = ()
+    ) -> Node:
+        """Start a node without the plugin, with sessions to these relays and addresses."""
         dialled = tuple(f"127.0.0.1:{_PORTS[relay]}" for relay in relays)
-        config = Config(port=port, bootstrap_nodes=dialled)
+        config = Config(port=port, bootstrap_nodes=dialled + dials)
         return await self._start(name, config, RelayTable(), None)
 
     def kill(self, relay: str) -> None:
