@@ -642,3 +642,23 @@ async def test_there_is_no_word_on_other_frames(bob: Any, alice: Any) -> None:
     bob.deliver(frame, frame, bob.unsealed("alice", number=2))
 
     assert bob.settled == []
+
+
+async def test_senders_that_are_not_heard_push_nobodys_ids_out(bob: Any, alice: Any) -> None:
+    frame = bob.seal(alice)
+    assert len(bob.deliver(frame)) == 1
+
+    made_up = [bob.unsealed(f"stranger-{number}", number=number) for number in range(4096)]
+    assert bob.deliver(*made_up) == []
+
+    assert bob.deliver(frame) == []
+    assert bob.dropped() == {"unsealed": 4096, "duplicate": 1}
+
+
+async def test_a_name_that_no_node_can_have_is_not_kept(bob: Any, alice: Any) -> None:
+    sent = structs.replace(bob.seal(alice).header, sender="a" * 129)
+
+    assert bob.deliver(Frame(sent, bob.seal(alice).data)) == []
+    assert bob.deliver(bob.unsealed("a" * 129)) == []
+
+    assert bob.dropped() == {"bad_frame": 2}

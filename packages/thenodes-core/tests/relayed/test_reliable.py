@@ -288,3 +288,12 @@ async def test_a_reliable_frame_that_says_nothing_of_its_time_is_refused(open_bo
 
     assert open_bob.deliver(frame) == []
     assert open_bob.dropped() == {"over_age": 1}
+
+
+async def test_an_unsealed_frame_takes_nobodys_id(
+    open_bob: Any, make_alice: Callable[[Any], Any]
+) -> None:
+    alice = make_alice(open_bob)
+    assert len(open_bob.deliver(open_bob.unsealed(alice.node_id, qos=RELIABLE))) == 1
+
+    assert len(open_bob.deliver(open_bob.seal(alice, qos=RELIABLE))) == 1

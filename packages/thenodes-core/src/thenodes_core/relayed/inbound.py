@@ -137,7 +137,7 @@ class RelayedInbound:
                 sender, message = self._open(frame, now_ms, now)
                 header = frame.header
                 if header.qos == _RELIABLE:
-                    item = self._reliable.take(sender.node_id, message, frame, settled, now_ms)
+                    item = self._reliable.take(sender.name, message, frame, settled, now_ms)
                     if item is not None:
                         tracked.append(item)
                     continue
@@ -181,6 +181,9 @@ class RelayedInbound:
         if header.to != self._node_id:
             detail = f"for {header.to[:_NAME_CHARACTERS]}, not for this node"
             raise Refused(DropReason.MISADDRESSED, detail)
+        if len(header.sender) > _NAME_CHARACTERS:
+            # Names are kept: of keys that were tried, and of who claims them.
+            raise Refused(DropReason.BAD_FRAME, "the sender's name is too long for a node id")
         flags = data[_FLAGS_AT]
         body_at = PREFIX_BYTES + (data[_HEADER_AT] << 8) + data[_HEADER_AT + 1]
         form = flags & FORM_MASK

@@ -72,7 +72,7 @@ class ReliableInbound:
         """Take a message on.
 
         Args:
-            sender: who sent it, proven where the frame was sealed.
+            sender: by which name its messages are known again.
             message: what to give to plugins.
             frame: what brought it.
             settled: told what becomes of it.

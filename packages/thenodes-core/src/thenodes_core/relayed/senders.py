@@ -32,12 +32,14 @@ class Sender:
     Attributes:
         node_id: its id.
         verified: how that was proven.
-        is_new: whether a message id is; it is remembered.
+        name: by which its messages are known again. Who proves nothing has another one than
+            who proves that id, and takes nothing from it.
+        is_new: whether a message id is; it is remembered, of senders that are heard.
         refused: why it is not heard, or None.
         judged_at: monotonic seconds.
     """
 
-    __slots__ = ("is_new", "judged_at", "node_id", "refused", "verified")
+    __slots__ = ("is_new", "judged_at", "name", "node_id", "refused", "verified")
 
     def __init__(
         self,
@@ -49,8 +51,9 @@ class Sender:
     ) -> None:
         self.node_id = node_id
         self.verified = verified
-        # Who proves nothing does not push out what a proven sender of that id sent.
-        self.is_new = recent.of(node_id if verified is Verified.SEAL else f"?{node_id}").take
+        self.name = node_id if verified is Verified.SEAL else f"?{node_id}"
+        # A name costs nothing: what is refused would push out the ids of those that are heard.
+        self.is_new = _nothing_is_new if refused else recent.of(self.name).take
         self.refused = refused
         self.judged_at = judged_at
 
@@ -163,6 +166,10 @@ _OBJECTIONS = {
         "pinned or trusted first"
     ),
 }
+
+
+def _nothing_is_new(message_id: bytes) -> bool:
+    return False
 
 
 def _remember(cache: dict[K, Sender], key: K, sender: Sender) -> None:
