@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from msgspec import structs
 
 from thenodes_core.limits import Limits
 from thenodes_core.protocol.card import Card, make_card, open_card
@@ -183,6 +184,16 @@ def test_nothing_is_sealed_for_a_node_without_a_card() -> None:
     with pytest.raises(NoRoute, match="no valid card of stranger") as caught:
         Rig().wrap(Text("hi"), to="stranger")
     assert caught.value.reason is Reason.NO_CARD
+
+
+def test_nothing_is_sealed_for_a_key_that_is_none() -> None:
+    rig = Rig()
+    rig.cards[rig.bob.node_id] = structs.replace(rig.bob.card, sealing_key=bytes(32))
+
+    with pytest.raises(NoRoute, match=f"the key in the card of {rig.bob.node_id}") as raised:
+        rig.wrap(Text("hello"))
+
+    assert raised.value.reason is Reason.NO_CARD
 
 
 def test_nothing_is_sealed_for_a_card_that_expired() -> None:

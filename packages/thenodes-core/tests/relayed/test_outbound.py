@@ -244,6 +244,21 @@ async def test_a_message_lives_as_long_as_asked_and_no_longer_than_granted(
     assert delivery.expires_at == delivery.created_at + granted
 
 
+@pytest.mark.parametrize("granted", [31 * 86_400.0, 1e18])
+async def test_a_message_lives_for_thirty_days_at_most_whatever_a_relay_grants(
+    rig: Rig, granted: float
+) -> None:
+    route = rig.carrier.open_routes["far"] = Route()
+    route.ttl_seconds = granted
+
+    await rig.send()
+
+    delivery = header(route.offered[0]).delivery
+    assert delivery is not None
+    assert delivery.created_at is not None
+    assert delivery.expires_at == delivery.created_at + 30 * 86_400_000
+
+
 async def test_a_message_for_which_there_is_no_way_is_an_error(rig: Rig) -> None:
     rig.carrier.routes = [NoRoute(Reason.UNKNOWN_TARGET, "far is nowhere")]
 

@@ -154,7 +154,8 @@ class Envelopes:
 
         Raises:
             KindNotAllowed: a kind that belongs to sessions.
-            NoRoute: `no_card`: no valid card of the receiver is known.
+            NoRoute: `no_card`: no valid card of the receiver is known, or nothing can be
+                sealed for the key in it.
             PayloadTooLarge: over a limit.
             PayloadError: the payload is not what its form says.
         """
@@ -171,9 +172,20 @@ class Envelopes:
         if self._sealer is None:
             frame = pack_forward(header, PayloadForm.FRAME, enclosed, self._limits)
         else:
-            sealed = self._sealer.seal(header, enclosed, self._sealing_key(to, now_ms))
+            sealed = self._seal(self._sealer, header, enclosed, self._sealing_key(to, now_ms))
             frame = pack_forward(header, PayloadForm.SEALED, sealed, self._limits)
         return Wrapped(message_id, frame)
+
+    def _seal(self, sealer: Sealer, header: ForwardHeader, enclosed: bytes, key: bytes) -> bytes:
+        try:
+            return sealer.seal(header, enclosed, key)
+        except ValueError as error:
+            # Its owner signed it, and may have put anything there.
+            raise NoRoute(
+                Reason.NO_CARD,
+                f"nothing can be sealed for the key in the card of {header.to} ({error}); it has "
+                "to make another one, and to open its mailbox at a relay again",
+            ) from error
 
     def _sealing_key(self, to: str, now_ms: int) -> bytes:
         card, until = self._cards.get(to, _NO_CARD)

@@ -14,6 +14,7 @@ from thenodes_plugin_api import (
     Route,
     TheNodesError,
 )
+from thenodes_plugin_api.delivery import MOST_TTL_SECONDS
 
 from ..clock import Clock
 from ..events.counters import Counters
@@ -70,7 +71,8 @@ class Post(msgspec.Struct, frozen=True):
             PayloadTooLarge: over a limit.
             PayloadError: the payload is not what its form says.
         """
-        seconds = route.ttl_seconds
+        # The relay grants that, and may say anything; no receiver takes what lives for longer.
+        seconds = min(route.ttl_seconds, MOST_TTL_SECONDS)
         if options.ttl_seconds is not None:
             seconds = min(seconds, options.ttl_seconds)
         wrapped = self.envelopes.wrap(
