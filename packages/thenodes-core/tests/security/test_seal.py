@@ -263,6 +263,15 @@ def test_a_card_counts_when_the_frame_was_made(alice: Party, bob: Party) -> None
         assert refusal(bob, sent, body) is DropReason.BAD_CARD
 
 
+def test_a_session_key_outlives_no_card(alice: Party, bob: Party) -> None:
+    alice.card = alice.make_card(not_after=NOW + 1000)
+    in_time, late = (header(alice, bob, created_at=NOW + ms) for ms in (1000, 1001))
+    first, second = (alice.sealer.seal(sent, FRAME, bob.sealing_key) for sent in (in_time, late))
+
+    assert bob.open(in_time, first) == FRAME
+    assert refusal(bob, late, second) is DropReason.BAD_CARD
+
+
 def test_a_wrap_signature_that_is_forged_is_refused(alice: Party, bob: Party) -> None:
     sent = header(alice, bob)
     body = alice.sealer.seal(sent, FRAME, bob.sealing_key)

@@ -103,6 +103,11 @@ class SenderCard(Protocol):
         """Its realm."""
         ...
 
+    @property
+    def not_after(self) -> int:
+        """Until when it counts, Unix milliseconds."""
+        ...
+
 
 def key_hash(sealing_key: bytes) -> bytes:
     """By which a recipient finds the key that something is sealed for."""
@@ -259,12 +264,14 @@ class SessionKey:
         sender: the id that its card proves.
         card: what the card says.
         card_data: the card's bytes.
+        not_after: until when the card counts, Unix milliseconds.
     """
 
     def __init__(self, secret: bytes, card: SenderCard, sealed: _Sealed) -> None:
         self.sender = card.node_id
         self.card = card
         self.card_data = sealed.card
+        self.not_after = card.not_after
         self.decrypt = AESGCM(secret).decrypt
         parts = (1, sealed.key_hash, sealed.wrapped, sealed.epoch)
         self.before = b"\x98" + b"".join(_encode(part) for part in parts)
@@ -415,6 +422,10 @@ class Opener:
         # The sender that the header names is `key.sender`: whoever has the key of a session
         # could seal in any other.
         data = _associated_data(self._realm, header)
+        created_at = None if header.delivery is None else header.delivery.created_at
+        if created_at is None or created_at > key.not_after:
+            detail = f"the card of {key.sender} had expired when the message was made"
+            raise Refused(DropReason.BAD_CARD, detail)
         try:
             return key.decrypt(counter.to_bytes(_NONCE_BYTES, "big"), ciphertext, data)
         except InvalidTag:
