@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from thenodes_core.plugins.inbox import Inbox
 from thenodes_core.plugins.runtime import PluginRuntime, State
 from thenodes_core.plugins.tracked import Fate, Tracked, share
 from thenodes_plugin_api import (
+    DataRequest,
+    DeliveryClass,
+    DeliveryMetadata,
     Extension,
     Message,
     NotConnected,
@@ -291,3 +295,22 @@ async def test_where_no_plugin_does_anything_with_messages_one_is_for_nobody(
     host.deliver_tracked(followed.make(text()))
 
     assert followed.fates == [(0, Fate.UNCLAIMED)]
+
+
+async def test_each_message_of_a_run_is_followed_that_is_to_be(
+    host: PluginHost, followed: Followed, services: Services, tmp_path: Path
+) -> None:
+    host.load_embedded({"my": Hearing()})
+    host.prepare(services, {}, lambda name: tmp_path)
+    host.run(asyncio.ensure_future)
+    await host.wait_started()
+    host.roster.follow(lambda message: followed.make(message)[0])
+    body = DataRequest()  # Of such a kind, all messages share one.
+    asked = DeliveryMetadata(uuid.UUID(int=1), DeliveryClass.RELIABLE)
+
+    host.deliver([Message(body), Message(body, delivery=asked), Message(body)])
+    await settle()
+
+    assert followed.fates == [(0, Fate.HAD)]
+    host.stop()
+    await settle()

@@ -128,8 +128,9 @@ class Roster:
         previous: Body | None = None
         for message in messages:
             body = message.body
-            # Messages of one kind come in runs and share their decoded body.
-            if body is not previous:
+            # Messages of one kind come in runs and share their decoded body. What is to be
+            # followed is a matter of each message.
+            if body is not previous or message.delivery is not None:
                 if message.delivery is not None and (item := self._follow(message)) is not None:
                     self._track(item, batches, questions)
                     previous = None
