@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,6 +92,22 @@ def test_a_released_id_is_new_again(received: Open, expires_at: int) -> None:
         ids.release("alice", ONE, expires_at)
 
         assert (len(ids), ids.claim("alice", ONE, expires_at)) == (0, Claim.NEW)
+
+
+def test_nothing_of_a_released_id_is_left(received: Open, expires_at: int) -> None:
+    with received() as ids:
+        # Warm, so that only what is left behind is measured.
+        ids.claim("warm", ONE, expires_at)
+        ids.release("warm", ONE, expires_at)
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(2000):
+            ids.claim(f"stranger-{number}", ONE, expires_at + number * HOUR_MS)
+            ids.release(f"stranger-{number}", ONE, expires_at + number * HOUR_MS)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert after - before < 20_000
 
 
 async def test_a_kept_id_is_known_to_the_next_process(received: Open, expires_at: int) -> None:

@@ -161,11 +161,18 @@ class ReceivedIds:
     def release(self, sender: str, message_id: bytes, expires_at: int) -> None:
         """Give an id back: its message was not handled, and may come again."""
         span = expires_at // _SPAN_MS
-        ids = self._spans.get(span, {}).get(sender)
-        if ids is not None and message_id in ids:
-            ids.remove(message_id)
-            self._count -= 1
-            self._uncount(sender, 1)
+        senders = self._spans.get(span, {})
+        ids = senders.get(sender)
+        if ids is None or message_id not in ids:
+            return
+        ids.remove(message_id)
+        self._count -= 1
+        self._uncount(sender, 1)
+        if not ids:
+            # Senders and spans are not counted, and must not be left behind.
+            del senders[sender]
+        if not senders:
+            del self._spans[span]
 
     def keep(self, sender: str, message_id: bytes, expires_at: int, done: _Done) -> None:
         """Write a claimed id; `done` is called soon, with whether it is on disk.
