@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from thenodes_core.clock import settle
 from thenodes_core.events.counters import Counters
@@ -246,6 +247,15 @@ async def test_a_word_of_delivery_may_come_reliably(bob: Any, alice: Any) -> Non
 
     assert bob.settled == [(name(1), OK), (name(1), DUP)]
     assert [message.body for message in bob.confirmed] == [word.body]
+
+
+async def test_a_word_of_delivery_is_not_confirmed_itself(bob: Any, alice: Any) -> None:
+    word = structs.replace(asking(), body=DeliveryAck(uuid.UUID(int=5), "ok"))
+
+    bob.deliver(bob.seal(alice, word, qos=RELIABLE))
+    await written(bob, 1)
+
+    assert (len(bob.confirmed), bob.to_confirm) == (1, [])
 
 
 async def test_a_reliable_frame_without_delivery_data_is_handed_on_each_time(

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from thenodes_plugin_api import DeliveryClass, ForwardHeader, Frame, Message, Settled
+from thenodes_plugin_api import (
+    DeliveryAck,
+    DeliveryClass,
+    ForwardHeader,
+    Frame,
+    Message,
+    Settled,
+)
 
 from ..events.counters import Counters
 from ..plugins.tracked import Fate, Tracked
@@ -157,9 +164,13 @@ class ReliableInbound:
         for frame, settled in handled.waiting:
             settled(frame, Settled(status))
             status = "dup"
-        delivery = handled.message.delivery
-        if delivery and delivery.delivery_class is not DeliveryClass.FIRE_AND_FORGET:
-            self._confirm(handled.message)
+        message = handled.message
+        delivery = message.delivery
+        if delivery is None or delivery.delivery_class is DeliveryClass.FIRE_AND_FORGET:
+            return
+        # A word has no word of its own, whatever its sender asks.
+        if type(message.body) is not DeliveryAck:
+            self._confirm(message)
 
     def _drop(self, reason: DropReason) -> None:
         self._counters.add("relayed_dropped", reason=reason)
