@@ -171,8 +171,8 @@ class Writer:
 
     def _serve(self) -> None:
         work = self._work
-        # Taken first: what was handed over before an action is then done before it.
-        actions = _take(work.actions)
+        # Counted first: what was handed over before an action is then done before it.
+        actions = len(work.actions)
         frames = self._in_hand = self._take_frames()
         owed = self._take_owed()
         batch = Batch(
@@ -187,7 +187,8 @@ class Writer:
         else:
             self._note(written, batch, frames)
         self._in_hand = ()
-        for action, future in actions:
+        for _ in range(actions):
+            action, future = work.actions.popleft()
             outcome = self._act(action)
             self._done.gone.append((future, outcome))
         self._flush()
