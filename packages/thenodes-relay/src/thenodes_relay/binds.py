@@ -48,6 +48,7 @@ class Binds:
         tally: counts.
         alarms: tells the operator.
         read_card: checks an identity card.
+        learn_card: checks besides that it is of this realm, and not older than one seen.
         clock: the node's.
     """
 
@@ -62,6 +63,7 @@ class Binds:
         alarms: Alarms,
         *,
         read_card: Callable[[bytes], CardInfo],
+        learn_card: Callable[[bytes], CardInfo],
         clock: Clock,
     ) -> None:
         self._settings = settings
@@ -72,6 +74,7 @@ class Binds:
         self._tally = tally
         self._alarms = alarms
         self._read_card = read_card
+        self._learn_card = learn_card
         self._time = clock.time
         self._monotonic = clock.monotonic
         self._limits = RelayLimits(
@@ -166,9 +169,12 @@ class Binds:
             return False
         try:
             info = self._read_card(card)
+            if info.node_id != guest.node or info.fingerprint != guest.fingerprint:
+                return False
+            self._learn_card(card)
         except CardRefused:
             return False
-        return info.node_id == guest.node and info.fingerprint == guest.fingerprint
+        return True
 
     def _refuse(
         self, body: RelayBind, reason: Reason, binding_id: str | None = None

@@ -255,6 +255,7 @@ class RelayServer:
             self.tally,
             self._alarms,
             read_card=self._ctx.service.read_card,
+            learn_card=self._ctx.service.learn_card,
             clock=self._ctx.clock,
         )
 

@@ -100,7 +100,7 @@ async def run_streams(made: Town, seed: int, count: int, relays: tuple[str, ...]
     sending = asyncio.gather(
         *(stream.send(made, bob.node.id, count, random.Random(seed)) for stream in streams)
     )
-    await made.until(sending.done, 600)
+    await made.until(sending.done, 60 + 2.0 * count)
     await sending
     cutting.cancel()
     wanted = sum(len(stream.sent[QoS.RELIABLE]) for stream in streams)

@@ -171,6 +171,7 @@ class Door:
         counters: what was counted.
         commands: what was added, by name.
         trusted: fingerprints that the operator trusts.
+        outdated: cards that are older than one seen.
     """
 
     def __init__(self, table: Mapping[str, object]) -> None:
@@ -178,6 +179,7 @@ class Door:
         self.instance = b"relay-instance.."
         self.counters: Counter[str] = Counter()
         self.commands: dict[str, ServiceCommand] = {}
+        self.outdated: set[bytes] = set()
         self.trusted: set[str] = set()
         self.delivered: list[Frame] = []
         self.dispatched: list[Message] = []
@@ -219,6 +221,8 @@ class Door:
         return CardInfo(name, fingerprint, tuple(relays.split()), 0, 1)
 
     def learn_card(self, card: bytes) -> CardInfo:
+        if card in self.outdated:
+            raise CardRefused("older than one seen")
         return self.read_card(card)
 
     def card_of(self, node_id: str) -> CardInfo | None:

@@ -39,15 +39,19 @@ async def test_ten_thousand_binds_of_one_node_stop_at_its_limit(make_relay: Make
     assert "bindings: 1024" in await relay.command("relay")
 
 
-async def test_a_card_that_is_forged_or_anothers_opens_no_mailbox(make_relay: MakeRelay) -> None:
+async def test_a_card_that_is_forged_old_or_anothers_opens_no_mailbox(
+    make_relay: MakeRelay,
+) -> None:
     relay = await make_relay()
     mallory = relay.door.join("mallory")
 
-    for card in (b"forged", b"alice", b"x" * 20_000):
+    relay.door.outdated.add(b"mallory:relay-1")
+
+    for card in (b"forged", b"alice", b"x" * 20_000, b"mallory:relay-1"):
         relay.door.say(mallory, RelayBind("*", card=card))
 
-    assert [answer.reason for answer in mallory.acks()] == [Reason.UNAUTHENTICATED] * 3
-    assert relay.counters["relay_refused_binds.unauthenticated"] == 3
+    assert [answer.reason for answer in mallory.acks()] == [Reason.UNAUTHENTICATED] * 4
+    assert relay.counters["relay_refused_binds.unauthenticated"] == 4
 
 
 async def test_nobody_is_a_target_whose_name_is_no_node_id(make_relay: MakeRelay) -> None:
