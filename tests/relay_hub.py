@@ -74,7 +74,7 @@ class Hub:
             That moment, of the monotonic clock.
         """
         self._begin()
-        await until(self._is_up, f"the relay on {self.address}", _START_SECONDS)
+        await until(self.is_up, f"the relay on {self.address}", _START_SECONDS)
         return time.monotonic()
 
     def _begin(self) -> None:
@@ -87,7 +87,8 @@ class Hub:
                 stderr=errors,
             )
 
-    async def _is_up(self) -> bool:
+    async def is_up(self) -> bool:
+        """Whether it answers, or was killed."""
         if self.process.poll() == -signal.SIGKILL:
             return True
         assert self.process.returncode is None, self.errors()

@@ -1,4 +1,7 @@
-"""kill -9 of a receiver: what it did not acknowledge comes again and says so, nothing else does."""
+"""A receiver is killed: what it did not acknowledge comes again and says so, nothing else does.
+
+One that only stood still gets nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -86,6 +89,8 @@ async def test_what_a_killed_receiver_had_not_acknowledged_comes_again_and_says_
         await it.store(*[f"{number}" for number in range(60)])
         await until(lambda: _counts(it.hub, "relay_delivered_from_store", 60), "all to be sent")
         await until(lambda: _counts(it.hub, "relay_acked", 25), "the first to be acknowledged")
+        # That it was sent is on disk a moment after it was.
+        await until(lambda: sum(it.hub.stored().values()) == 35, "the rest to be noted as sent")
         had = {arrival.text for arrival in it.receiver.arrivals()[:25]}
 
         it.receiver.kill()
@@ -165,3 +170,35 @@ async def test_only_what_was_not_acknowledged_comes_again_after_each_of_20_kills
     tmp_path: Path,
 ) -> None:
     await lives(tmp_path, kills=20, frames=1000)
+
+
+async def stand_still(folder: Path, *, times: int, frames: int, longest: float) -> None:
+    """Freeze the receiver again and again, for up to so many seconds, while it gets frames."""
+    chance = random_of_test()
+    async with scene(folder) as it:
+        for time in range(times):
+            texts = [f"{time} {number}" for number in range(frames)]
+            sending = asyncio.create_task(it.store(*texts))
+            await _arrived(it.receiver, time * frames + chance.randrange(1, frames * 9 // 10))
+            it.receiver.freeze()
+            await sending
+            # Longer than what waits for an ACK is kept back from being sent again.
+            await asyncio.sleep(chance.uniform(0.6, longest))
+            it.receiver.thaw()
+            await until(it.is_empty, "all to be acknowledged", 60)
+
+        arrivals = [arrival.text for arrival in it.receiver.arrivals()]
+        assert sorted(arrivals) == sorted(it.ids)
+        assert await it.hub.counter("relay_acked") == len(it.ids)
+        assert await it.hub.counter("relay_redelivered") > 0
+        assert await it.receiver.counter("relayed_dropped.duplicate") > 0
+
+
+async def test_a_receiver_that_stood_still_gets_nothing_twice(tmp_path: Path) -> None:
+    await stand_still(tmp_path, times=2, frames=200, longest=1.5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+async def test_a_receiver_that_stood_still_for_long_gets_nothing_twice(tmp_path: Path) -> None:
+    await stand_still(tmp_path, times=10, frames=1000, longest=45.0)
