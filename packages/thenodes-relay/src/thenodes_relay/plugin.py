@@ -26,7 +26,7 @@ from thenodes_plugin_api import (
 from ._version import __version__
 from .client import RelayClient
 from .commands import commands
-from .counters import Counter
+from .counters import ClientCounter, Counter
 from .server import RelayServer
 from .settings import Settings, read_settings
 from .store.base import FrameStore, StoreProblem
@@ -159,8 +159,12 @@ class Carrying:
 
     def take_ack(self, session: ServiceSession, message: Message) -> None:
         """Take an ACK: of a relay that this node uses, or of a target of this relay's."""
-        if not self._client.take_ack(session, message) and self._server is not None:
+        if self._client.take_ack(session, message):
+            return
+        if self._server is not None:
             self._server.take_ack(session, message)
+        else:
+            self._count(ClientCounter.IGNORED, reason="ack")
 
 
 async def _open_store(

@@ -8,7 +8,9 @@ import uuid
 import pytest
 
 from thenodes_plugin_api import (
+    DeliveryOptions,
     DeliveryStatus,
+    NoRoute,
     OutboxFull,
     PluginEvent,
     QoS,
@@ -21,6 +23,8 @@ from thenodes_relay.client.outstanding import InFlightLimits
 from thenodes_relay.selection import rank
 
 from .rig import RELIABLE, Rig, TestRelay, make_frame, rig
+
+UNKEPT = DeliveryOptions(store=False)
 
 # In the order in which relays suit a target `bob`.
 FIRST, SECOND = rank("bob", ["relay-a", "relay-b"])
@@ -82,6 +86,23 @@ async def test_a_notification_refuses_the_frame_with_its_reason_and_goes_to_its_
         assert (outcome.status, outcome.reason) == (DeliveryStatus.REFUSED, Reason.QUOTA)
         assert outcome.detail == "queue_max_per_target = 1024 is reached"
         assert made.door.dispatched == []
+
+
+async def test_a_notification_of_a_relay_that_has_not_the_frame_is_nobodys() -> None:
+    async with rig(use=(FIRST, SECOND)) as made:
+        first, second = [await a_relay(made, name, confirms=False) for name in (FIRST, SECOND)]
+        sending = made.begin(await made.open(options=RELIABLE), 1)
+        await settle()
+        other = second if first.frames else first
+        for reason in (Reason.QUOTA, Reason.NOT_BOUND, Reason.TIMEOUT):
+            other.notify(1, reason)
+        await settle()
+
+        assert not sending.done()
+        assert made.door.dispatched == []
+        assert made.door.counters["relay_client_ignored.notify"] == 3
+        (first if first.frames else second).confirm(1)
+        assert (await sending).status is DeliveryStatus.STORED
 
 
 async def test_a_notification_whose_sender_no_longer_waits_goes_to_the_plugins() -> None:
@@ -515,3 +536,59 @@ async def test_a_route_whose_session_is_gone_refuses() -> None:
         outcome = await send(route, 1)
 
         assert getattr(outcome, "reason", None) is Reason.PEER_LEFT
+
+
+async def test_who_wants_nothing_kept_does_not_stand_in_the_way_of_reliable_frames() -> None:
+    async with rig() as made:
+        relay = await a_relay(made)
+        route = await made.open(options=RELIABLE)
+        unkept = asyncio.ensure_future(made.open(options=UNKEPT))
+        await asyncio.sleep(0)
+        sending = [made.begin(route, number) for number in (1, 2)]
+        await unkept
+        outcomes = await asyncio.gather(*sending)
+
+        assert {outcome.status for outcome in outcomes} == {DeliveryStatus.STORED}
+        assert (relay.frames, relay.refused) == ([1, 2], [])
+        assert [bind.want_store_forward for bind in relay.binds[-3:]] == [True, False, True]
+
+
+async def test_both_kinds_of_messages_may_go_to_a_target_at_the_same_time() -> None:
+    async with rig() as made:
+        relay = await a_relay(made)
+
+        async def reliably() -> None:
+            for number in range(1, 40):
+                route = await made.open(options=RELIABLE)
+                assert (await made.begin(route, number)).status is DeliveryStatus.STORED
+
+        async def unkept() -> None:
+            for number in range(100, 140):
+                route = await made.open(options=UNKEPT)
+                await route.send(
+                    make_frame(number, qos="high_throughput"),
+                    number.to_bytes(16, "big"),
+                    QoS.HIGH_THROUGHPUT,
+                    timeout_seconds=1.0,
+                )
+
+        await asyncio.gather(reliably(), unkept())
+
+        assert (len(relay.frames), relay.refused) == (79, [])
+
+
+async def test_reliable_frames_go_on_where_a_relay_does_not_say_that_it_keeps_nothing() -> None:
+    async with rig() as made:
+        relay = await a_relay(made)
+        route = await made.open(options=RELIABLE)
+        relay.is_silent = True
+        unkept = asyncio.ensure_future(made.open(options=UNKEPT, timeout_seconds=2.0))
+        await settle()
+        sending = made.begin(route, 1)
+        await made.clock.advance(3)
+        relay.is_silent = False
+        await made.clock.advance(3)
+
+        with pytest.raises(NoRoute):
+            await unkept
+        assert (await sending).status is DeliveryStatus.STORED

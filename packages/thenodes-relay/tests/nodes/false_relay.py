@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
 from msgspec import structs
@@ -11,6 +12,7 @@ from msgspec import structs
 from thenodes_core import Node
 from thenodes_core.protocol.card import Card, make_card
 from thenodes_core.security.identity import Identity
+from thenodes_core.session.service import SessionService
 from thenodes_core.signatures import Purpose
 from thenodes_plugin_api import (
     Ack,
@@ -76,7 +78,8 @@ class FalseRelay:
         self.binds.append(message.body)
         answer = self.answer(message.body)
         if isinstance(answer, bytes):
-            session.offer([answer])
+            # As it is, also to a peer that speaks JSON.
+            cast("SessionService", session)._outbox.offer(answer)
         else:
             session.send(answer)
 

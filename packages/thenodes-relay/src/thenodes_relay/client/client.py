@@ -195,7 +195,12 @@ class RelayClient:
         """Take a RELAY_NOTIFY: what is not dealt with here goes to the plugins."""
         notify = message.body
         link = self._links.get(session.peer.node_id)
-        if not isinstance(notify, RelayNotify) or link is None or link.session is not session:
+        if (
+            not isinstance(notify, RelayNotify)
+            or link is None
+            or link.session is not session
+            or self._is_at_another(link, notify)
+        ):
             self._door.count(ClientCounter.IGNORED, reason="notify")
             return
         self._door.count(ClientCounter.NOTIFIED, reason=notify.notif_type.value)
@@ -214,6 +219,12 @@ class RelayClient:
             outstanding.frames,
             outstanding.size,
         )
+
+    def _is_at_another(self, link: Link, notify: RelayNotify) -> bool:
+        """Whether it tells of a frame that another relay has to confirm."""
+        if notify.message_id is None:
+            return False
+        return self._flight.relay(notify.message_id.bytes) not in (None, link.relay)
 
     def _heed(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
         """Draw the conclusions; returns whether plugins need not hear of it."""

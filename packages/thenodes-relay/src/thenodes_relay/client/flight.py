@@ -61,6 +61,7 @@ class Flight:
         self._links = links
         self._outstanding = Outstanding(limits)
         self._open: dict[tuple[str, str], ServiceSession] = {}
+        self._paused: dict[tuple[str, str], ServiceSession] = {}
         self._waiters: dict[bytes, asyncio.Future[DeliveryOutcome | None]] = {}
         self._queued: set[tuple[str, str]] = set()
         self._is_sweeping = False
@@ -83,6 +84,11 @@ class Flight:
         """For whom a frame is that no relay has confirmed."""
         parcel = self._outstanding.get(message_id)
         return None if parcel is None else parcel.to
+
+    def relay(self, message_id: bytes) -> str | None:
+        """Which relay is to confirm a frame; None where it is in no lane."""
+        parcel = self._outstanding.get(message_id)
+        return None if parcel is None or parcel.lane is None else parcel.lane.relay
 
     async def send(
         self,
@@ -146,14 +152,25 @@ class Flight:
         """The relay takes frames for a target, on this session."""
         key = (relay, to)
         lane = self._outstanding.lane(relay, to)
-        if lane is not None and self._open.get(key) is not session:
+        before = self._paused.pop(key, None) or self._open.get(key)
+        if lane is not None and before is not session:
             self._outstanding.rewind(lane)
         self._open[key] = session
         self._push(key)
 
+    def paused(self, relay: str, to: str) -> None:
+        """The route will keep nothing for now: what has not gone out waits until it does again."""
+        key = (relay, to)
+        session, lane = self._open.pop(key, None), self._outstanding.lane(relay, to)
+        if session is not None:
+            self._paused[key] = session
+        if lane is not None and lane.head(1):
+            self.wants_route(relay, to)
+
     def closed(self, relay: str, to: str) -> None:
         """The relay takes none any more; what it has not confirmed will be sent again."""
         self._open.pop((relay, to), None)
+        self._paused.pop((relay, to), None)
         self._queued.discard((relay, to))
         lane = self._outstanding.lane(relay, to)
         if lane is not None:

@@ -23,7 +23,8 @@ from .links import Link
 
 __all__ = ["ClientRoute", "Grant"]
 
-_TTL_SECONDS = 7 * 86_400.0
+_TTL_SECONDS = 7 * 86_400
+_MOST_TTL_SECONDS = 30 * 86_400
 
 # Looked at for every frame: the member of an enumeration is slower to get.
 _RELIABLE = QoS.RELIABLE
@@ -59,7 +60,7 @@ class Grant:
         self.has_mailbox = False
         self.is_stale = False
         self.frame_bytes = FRAME_BYTES
-        self.ttl_seconds = _TTL_SECONDS
+        self.ttl_seconds = float(_TTL_SECONDS)
         self.granted_at = 0.0
         self.is_used = False
 
@@ -72,8 +73,8 @@ class Grant:
         self.is_present = bool(ack.peer_present)
         self.has_mailbox = store or self.is_present or ack.target_card is not None
         self.is_stale = self.is_used = False
-        self.frame_bytes = min(limits.frame_bytes or FRAME_BYTES, FRAME_BYTES)
-        self.ttl_seconds = float(limits.ttl_seconds or _TTL_SECONDS)
+        self.frame_bytes = _limit(limits.frame_bytes, FRAME_BYTES, most=FRAME_BYTES)
+        self.ttl_seconds = float(_limit(limits.ttl_seconds, _TTL_SECONDS, most=_MOST_TTL_SECONDS))
         self.granted_at = now
 
     @property
@@ -184,3 +185,8 @@ class ClientRoute:
             Reason.PEER_LEFT,
             f"the session with {self.relay} ended before the frame went out; send it again",
         )
+
+
+def _limit(said: int | None, usual: int, *, most: int) -> int:
+    """A limit as a relay says it; what no limit can be says nothing."""
+    return usual if said is None or said <= 0 else min(said, most)
