@@ -62,7 +62,7 @@ class Alarms:
             NetworkEvent(
                 level=Level.WARNING,
                 action="relay_refused",
-                detail=refused.detail[:_DETAIL_MAX],
+                detail=f"refused {node}: {refused.reason}, {refused.detail}"[:_DETAIL_MAX],
                 node_id=node,
                 reason=refused.reason,
                 at=self._ctx.clock.time(),

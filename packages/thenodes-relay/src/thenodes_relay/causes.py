@@ -41,7 +41,7 @@ class Cause(enum.Enum):
         Reason.POLICY_DENIED,
         "this relay serves those alone whom its operator named in network.relay.allow",
     )
-    DENIED = (Reason.POLICY_DENIED, "the relay's operator named this node in network.relay.deny")
+    DENIED = (Reason.POLICY_DENIED, "this relay's operator named it in network.relay.deny")
     STORE_OFF = (
         Reason.POLICY_DENIED,
         "network.relay.store_forward is off here: bind without it and not as reliable",
@@ -83,6 +83,10 @@ class Cause(enum.Enum):
     NO_STORE = (
         Reason.POLICY_DENIED,
         "a reliable frame is stored first, but {target} or the binding asked for no storing",
+    )
+    STORES_NOTHING = (
+        Reason.POLICY_DENIED,
+        "a reliable frame is stored first, and network.relay.store_forward is off at this relay",
     )
     ABSENT = (Reason.PEER_LEFT, "{target} is away, and the frame is not to be stored")
     EXPIRED = (Reason.TIMEOUT, "it expired before {target} had it")

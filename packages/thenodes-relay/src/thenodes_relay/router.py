@@ -39,6 +39,7 @@ class Router:
         lanes: keeps what a present target does not take at once.
         endings: ends what is not taken.
         tally: counts.
+        may_store: whether this relay keeps frames for anybody.
         own: takes frames for this node.
         clock: the node's.
     """
@@ -55,6 +56,7 @@ class Router:
         endings: Endings,
         tally: Tally,
         *,
+        may_store: bool,
         own: FrameHandler,
         clock: Clock,
     ) -> None:
@@ -67,6 +69,7 @@ class Router:
         self._lanes = lanes
         self._endings = endings
         self._tally = tally
+        self._may_store = may_store
         self._own = own
         self._time = clock.time
         self._monotonic = clock.monotonic
@@ -171,7 +174,8 @@ class Router:
         if binding.stores:
             self._intake.put(guest, flow, QoS.RELIABLE, run)
         else:
-            self._refuse(binding, run, Cause.NO_STORE.refuse(target=flow.node))
+            cause = Cause.NO_STORE if self._may_store else Cause.STORES_NOTHING
+            self._refuse(binding, run, cause.refuse(target=flow.node))
 
     def _to_absent(
         self,

@@ -141,7 +141,7 @@ class RelayServer:
         self._ctx.events.emit(
             NetworkEvent(
                 action="relay_draining",
-                detail=f"{len(guests)} peers were told",
+                detail=f"takes no new binds and frames; told {len(guests)} connected nodes",
                 at=self._ctx.clock.time(),
             )
         )
@@ -270,6 +270,7 @@ class RelayServer:
             self._lanes,
             self._endings,
             self.tally,
+            may_store=self.settings.store_forward,
             own=own,
             clock=self._ctx.clock,
         )

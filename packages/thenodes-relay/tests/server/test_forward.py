@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from thenodes_plugin_api import Reason, Verified
+import pytest
+
+from thenodes_plugin_api import NetworkEvent, Reason, RelayNotify, Verified
 
 from .conftest import MakeRelay
 from .door import frame
@@ -186,4 +188,30 @@ async def test_a_relay_that_is_drained_refuses_what_is_new_and_tells_everybody(
     assert relay.door.bind(alice, "carol").reason is Reason.RESTARTING
     assert alice.notices() == [(Reason.RESTARTING, None), (Reason.RESTARTING, 3)]
     assert bob.notices() == [(Reason.RESTARTING, None)]
+    event = relay.context.event_log.events[-1]
+    assert isinstance(event, NetworkEvent)
+    assert event.detail == "takes no new binds and frames; told 2 connected nodes"
     assert relay.counters["relay_dropped.restarting"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stores", "words"),
+    [
+        (False, "network.relay.store_forward is off at this relay"),
+        (True, "bob or the binding asked for no storing"),
+    ],
+)
+async def test_who_sends_reliably_where_nothing_is_stored_is_told_whose_choice_that_is(
+    make_relay: MakeRelay, stores: bool, words: str
+) -> None:
+    relay = await make_relay(store_forward=stores)
+    alice, bob = relay.door.join("alice"), relay.door.join("bob")
+    relay.door.bind(bob)
+    relay.door.bind(alice, "bob")
+
+    relay.door.bring(alice, frame("alice", "bob", qos="reliable"))
+
+    notice = alice.bodies[-1]
+    assert isinstance(notice, RelayNotify)
+    assert words in (notice.detail or "")
+    assert relay.counters["relay_dropped.policy_denied"] == 1

@@ -14,6 +14,7 @@ from thenodes_plugin_api import (
     DeliveryHeader,
     ForwardHeader,
     Frame,
+    NetworkEvent,
     Reason,
     RelayBind,
     RelayNotify,
@@ -135,7 +136,9 @@ async def test_the_operator_hears_of_a_refused_node_once_and_not_of_every_frame(
         relay.door.bring(mallory, frame("mallory", "bob"))
 
     refused = [event for event in relay.context.event_log.events if "relay_refused" in repr(event)]
-    assert len(refused) == 1
+    (event,) = refused
+    assert isinstance(event, NetworkEvent)
+    assert event.detail.startswith("refused mallory: rate_limited, over network.relay.")
     assert relay.counters["relay_dropped.rate_limited"] == 49
 
 
