@@ -144,6 +144,8 @@ class Receiver:
             lambda problem: None,
             most_ids=most_ids,
         )
+        self.relays = {"relay"}
+        self.keys = NewKeys(self.clock, self.relays.__contains__)
         self.inbound = self._make_inbound(dispatcher, sealed_only=seal == "required")
         self.keeper.on_change(self._trust_changed)
 
@@ -155,8 +157,9 @@ class Receiver:
                 HOME,
                 lambda: self.credentials.sealing_keys,
                 lambda card, now_ms: open_card(card, now_ms=now_ms),
-                allows=NewKeys(self.clock).allows,
+                allows=self.keys.allows,
             ),
+            self.keys,
             Senders(self.admission, self.node_id, sealed_only=sealed_only),
             self.received,
             CODEC,
@@ -214,10 +217,10 @@ class Receiver:
         enclosed = message if isinstance(message, bytes) else CODEC.encode(message)
         return framed(header(sender, self.node_id, self.now_ms, **changes), form, enclosed)
 
-    def deliver(self, *frames: Frame) -> list[Message]:
+    def deliver(self, *frames: Frame, by: str = "relay") -> list[Message]:
         """Take frames of a relay; returns what plugins got of them."""
         before = len(self.plugins.had)
-        self.inbound.deliver("relay", frames, self._settle)
+        self.inbound.deliver(by, frames, self._settle)
         return self.plugins.had[before:]
 
     def _settle(self, frame: Frame, settled: Settled) -> None:

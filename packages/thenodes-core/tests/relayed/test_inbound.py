@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from thenodes_core.limits import Limits
 from thenodes_core.protocol.card import open_card
 from thenodes_core.protocol.forward import pack_forward
 from thenodes_core.protocol.frame import make_head, pack
+from thenodes_core.relayed import turns
 from thenodes_plugin_api import (
     DeliveryAck,
     Disconnect,
@@ -464,7 +466,8 @@ async def test_a_word_of_delivery_is_not_for_plugins(bob: Any, alice: Any) -> No
 async def test_a_sender_comes_with_so_many_new_session_keys(bob: Any, alice: Any) -> None:
     good = bob.seal(alice, number=1)
     bad = resealed(bob.seal(alice, number=2, qos=str(QoS.RELIABLE)), 5, bytes(64))
-    bob.deliver(*[bad] * 1024)
+    for _ in range(16):
+        bob.deliver(*[bad] * 64)
     assert bob.dropped() == {"bad_wrap": 1024}
     settled = len(bob.settled)
 
@@ -481,9 +484,64 @@ async def test_one_senders_session_keys_keep_nobody_else_out(
     bob: Any, alice: Any, party: Callable[[], Any]
 ) -> None:
     bad = resealed(bob.seal(alice), 5, bytes(64))
-    bob.deliver(*[bad] * 1025)
+    for _ in range(17):
+        bob.deliver(*[bad] * 64)
+    assert bob.dropped() == {"bad_wrap": 1024, "too_many_keys": 64}
 
     assert len(bob.deliver(bob.seal(party()))) == 1
+
+
+async def test_who_is_no_relay_brings_few_new_session_keys_under_whatever_names(
+    bob: Any, alice: Any, party: Callable[[], Any]
+) -> None:
+    one = party()
+    bad = [
+        Frame(structs.replace(frame.header, sender=f"made-up-{number}"), frame.data)
+        for number, frame in enumerate([bob.seal(one)] * 300)
+    ]
+    for at in range(0, 300, 50):
+        bob.deliver(*bad[at : at + 50], by="mallory" if at % 100 else "eve")
+
+    assert bob.dropped() == {"other_sender": 256, "too_many_keys": 44}
+    assert len(bob.deliver(bob.seal(alice))) == 1
+
+
+async def test_many_new_session_keys_leave_turns_to_others(
+    bob: Any, alice: Any, party: Callable[[], Any]
+) -> None:
+    frames = [bob.seal(party(), number=number) for number in range(200)]
+    seen: list[int] = []
+    asyncio.get_running_loop().call_soon(lambda: seen.append(len(bob.plugins.had)))
+
+    bob.deliver(*frames, bob.seal(alice, number=200))
+    first = len(bob.plugins.had)
+    bob.deliver(bob.seal(alice, number=201))
+    await settle()
+
+    assert first < 200
+    assert seen == [first]
+    numbers = [frame.header.sender for frame in frames]
+    assert [had.sender for had in bob.plugins.had] == [*numbers, alice.node_id, alice.node_id]
+    assert bob.dropped() == {}
+
+
+async def test_so_much_waits_for_its_turn_and_no_more(
+    bob: Any, alice: Any, party: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [bob.seal(party(), number=number) for number in range(130)]
+    big = bob.seal(alice, Message(Text("hello"), Payload.binary(bytes(200_000))), number=200)
+    bob.deliver(*frames)
+    assert bob.inbound.take_crowded()
+    waiting = len(frames[0].data) * 2
+    monkeypatch.setattr(turns, "_MOST_BYTES", len(big.data) + waiting + 10)
+
+    bob.deliver(big)
+    bob.deliver(bob.seal(alice, number=201))
+    await settle()
+
+    assert len(bob.plugins.had) == 131
+    assert bob.dropped() == {"too_many_keys": 1}
+    assert [bob.inbound.take_crowded() for _ in range(2)] == [True, False]
 
 
 async def test_a_replayed_frame_reaches_plugins_once(bob: Any, alice: Any) -> None:

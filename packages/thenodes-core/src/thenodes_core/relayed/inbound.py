@@ -44,8 +44,10 @@ from ..security.refusal import MOST_AGE_MS, DropReason, Refused
 from ..security.seal import Opener
 from ..store.received import ReceivedIds
 from ..text import printable
+from .new_keys import NewKeys
 from .reliable import ReliableInbound, SettledCallback
 from .senders import Sender, Senders
+from .turns import Turns
 
 __all__ = ["Confirmed", "Plugins", "RelayedInbound"]
 
@@ -62,6 +64,11 @@ _NO_TEXT = Text("")
 # Looked at for every frame: an enumeration's member is slower to get and compare.
 _SEALED, _FRAME, _PLAIN_FORMS = int(PayloadForm.SEALED), int(PayloadForm.FRAME), 3
 _RELIABLE = str(QoS.RELIABLE)
+
+# After so many frames it is looked how many new session keys were among them, and after so
+# many keys the event loop's other tasks have a turn: some 50 ms.
+_FRAMES_A_LOOK = 64
+_KEYS_A_TURN = 64
 
 Confirmed: TypeAlias = Callable[[Message], None]
 
@@ -84,6 +91,7 @@ class RelayedInbound:
     Args:
         node_id: this node's id.
         opener: opens what is sealed.
+        keys: counts the session keys that it verifies.
         senders: knows who may be heard.
         received: remembers reliable messages.
         codec: reads what is enclosed.
@@ -100,6 +108,7 @@ class RelayedInbound:
         self,
         node_id: str,
         opener: Opener,
+        keys: NewKeys,
         senders: Senders,
         received: ReceivedIds,
         codec: BinaryCodec,
@@ -115,6 +124,8 @@ class RelayedInbound:
         self._node_id = node_id
         self._opener = opener
         self._open_sealed = opener.open
+        self._keys = keys
+        self._turns = Turns(self._take, self._drop_unread)
         self._senders = senders
         self._reliable = ReliableInbound(received, confirm, counters)
         self._decode = codec.decode
@@ -128,7 +139,40 @@ class RelayedInbound:
         self._drops = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
 
     def deliver(self, relay: str, frames: Sequence[Frame], settled: SettledCallback) -> None:
-        """Open frames for this node and give them to its plugins; never waits."""
+        """Open frames for this node and give them to its plugins; never waits.
+
+        Where many come under new session keys, the last of them are opened in later turns
+        of the event loop.
+        """
+        self._turns.put(relay, frames, settled)
+
+    def take_crowded(self) -> bool:
+        """Whether an inbox was half full after what came last; True is said once."""
+        crowded, self._crowded = self._crowded, False
+        return crowded or bool(self._turns)
+
+    def trust_changed(self) -> None:
+        """Judge every sender anew, and verify every session key anew."""
+        self._opener.forget()
+        self._senders.forget()
+
+    def _take(
+        self, relay: str, frames: Sequence[Frame], settled: SettledCallback
+    ) -> Sequence[Frame]:
+        """Take frames; returns those that are left for another turn."""
+        keys = self._keys
+        keys.come_from(relay)
+        enough = keys.allowed + _KEYS_A_TURN
+        if len(frames) <= _FRAMES_A_LOOK:
+            self._take_all(relay, frames, settled)
+            return ()
+        for at in range(0, len(frames), _FRAMES_A_LOOK):
+            if keys.allowed >= enough:
+                return frames[at:]
+            self._take_all(relay, frames[at : at + _FRAMES_A_LOOK], settled)
+        return ()
+
+    def _take_all(self, relay: str, frames: Sequence[Frame], settled: SettledCallback) -> None:
         now_ms, now = int(self._clock.time() * 1000), self._clock.monotonic()
         messages: list[Message] = []
         tracked: list[Tracked] = []
@@ -156,17 +200,7 @@ class RelayedInbound:
         crowded = bool(messages) and self._plugins.deliver(messages)
         if tracked:
             crowded = self._deliver_tracked(tracked) or crowded
-        self._crowded = crowded
-
-    def take_crowded(self) -> bool:
-        """Whether an inbox was half full after what came last; True is said once."""
-        crowded, self._crowded = self._crowded, False
-        return crowded
-
-    def trust_changed(self) -> None:
-        """Judge every sender anew, and verify every session key anew."""
-        self._opener.forget()
-        self._senders.forget()
+        self._crowded = self._crowded or crowded
 
     def _deliver_tracked(self, items: Sequence[Tracked]) -> bool:
         words = [item for item in items if type(item.message.body) is DeliveryAck]
@@ -260,6 +294,10 @@ class RelayedInbound:
                 at=self._clock.time(),
             )
         )
+
+    def _drop_unread(self, relay: str, frame: Frame, settled: SettledCallback) -> None:
+        refused = Refused(DropReason.TOO_MANY_KEYS, f"too much waits that {relay} brought")
+        self._refuse(relay, frame, refused, settled)
 
     def _drop(self, reason: DropReason) -> None:
         self._counters.add("relayed_dropped", reason=reason)

@@ -194,6 +194,7 @@ def _make_inbound(
         if isinstance(message.body, DeliveryAck):
             confirmations.arrived(message.sender, message.body)
 
+    keys = NewKeys(clock, partial(_is_relay, config, network))
     inbound = RelayedInbound(
         credentials.node_id,
         Opener(
@@ -201,8 +202,9 @@ def _make_inbound(
             credentials.realm,
             lambda: credentials.sealing_keys,
             lambda card, now_ms: open_card(card, now_ms=now_ms),
-            allows=NewKeys(clock).allows,
+            allows=keys.allows,
         ),
+        keys,
         Senders(
             network.admission,
             credentials.node_id,
@@ -219,6 +221,17 @@ def _make_inbound(
     )
     network.trust.on_change(inbound.trust_changed)
     return inbound
+
+
+def _is_relay(config: Config, network: PeerNetwork, peer: str) -> bool:
+    """Whether the operator named a peer as a relay, or trusts its key."""
+    session = network.peers.service_session(peer)
+    if session is None:
+        return False
+    if session.is_configured or peer in config.network.relay.use:
+        return True
+    key = session.peer.fingerprint
+    return key is not None and network.trust.is_trusted(key)
 
 
 def _tell(events: Dispatcher, clock: Clock, action: str, detail: str) -> None:

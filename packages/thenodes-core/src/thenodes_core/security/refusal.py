@@ -34,7 +34,8 @@ class DropReason(enum.StrEnum):
     BAD_WRAP = "bad_wrap"
     """The session key is not signed by the sender for this node."""
     TOO_MANY_KEYS = "too_many_keys"
-    """The sender comes with more new session keys than are verified; it may come again."""
+    """It came under one more new session key than is verified, or behind too many of them; it
+    may come again."""
     TAMPERED = "tampered"
     """What the seal protects is not as the sender sealed it."""
     EXPIRED = "expired"
