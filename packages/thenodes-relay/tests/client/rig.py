@@ -149,6 +149,7 @@ class TestRelay:
         confirms: whether it says `stored` of reliable frames.
         binds: every bind that it got.
         frames: message ids of every frame that it got, in order.
+        refused: those that it refused, since they are stored first and the binding keeps nothing.
         acks: the client's answers to frames.
     """
 
@@ -165,9 +166,11 @@ class TestRelay:
         self.most_routes = 1024
         self.confirms = True
         self._routes: set[str] = set()
+        self._storing: dict[str, bool] = {}
         self.binds: list[RelayBind] = []
         self.unbinds: list[str] = []
         self.frames: list[int] = []
+        self.refused: list[int] = []
         self.acks: list[Ack] = []
         self.wire: Wire | None = None
         self._rig = rig
@@ -219,6 +222,10 @@ class TestRelay:
         header = read_header(frame)
         assert header.delivery is not None
         number = int.from_bytes(header.delivery.message_id, "big")
+        if header.qos == "reliable" and self._storing.get(header.to) is False:
+            self.refused.append(number)
+            self.notify(number, Reason.POLICY_DENIED)
+            return
         self.frames.append(number)
         if header.qos == "reliable" and self.confirms and not self.is_silent:
             self.confirm(number, wire=wire)
@@ -248,6 +255,8 @@ class TestRelay:
             return RelayBindAck(ok=False, reason=reason, nonce=bind.nonce)
         if bind.target != "*":
             self._routes.add(bind.target)
+            can_store = "relay_store_forward" in self.capabilities
+            self._storing[bind.target] = bool(bind.want_store_forward) or not can_store
         card, present = self.mailboxes.get(bind.target, (None, False))
         binding_id = f"bind:here:{bind.target}:{bind.nonce}"
         limits = RelayLimits(ttl_seconds=600, frame_bytes=65536)

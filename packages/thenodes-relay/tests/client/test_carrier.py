@@ -555,3 +555,19 @@ async def test_an_answer_from_another_session_does_not_count() -> None:
         with pytest.raises(NoRoute):
             await opening
         assert made.door.counters["relay_client_ignored.bind_ack"] == 1
+
+
+async def test_a_relay_that_says_nothing_is_waited_for_as_long_as_the_sender_waits() -> None:
+    async with rig() as made:
+        relay = made.relay("relay-a")
+        relay.know("bob")
+        relay.is_silent = True
+        relay.join()
+        opening = asyncio.ensure_future(made.open(timeout_seconds=30.0))
+        await made.clock.advance(4)
+        relay.leave()
+        relay.is_silent = False
+        relay.join()
+        await made.clock.advance(5)
+
+        assert (await opening).relay == "relay-a"

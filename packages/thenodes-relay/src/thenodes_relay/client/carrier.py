@@ -186,7 +186,7 @@ class RelayCarrier:
                 yield link
 
     def _may_change(self, refused: Refused) -> bool:
-        """Whether a relay that is missing may yet come, or a target at it."""
-        if refused.reason is Reason.PEER_LEFT:
+        """Whether a relay that is missing, or says nothing, may yet come, or a target at it."""
+        if refused.reason in (Reason.PEER_LEFT, Reason.TIMEOUT):
             return self._expects_relays or bool(self._links.all())
         return refused.reason is Reason.UNKNOWN_TARGET and self._links.is_settling

@@ -24,6 +24,7 @@ from .flight import Flight
 from .links import Link
 from .refusals import Refusals
 from .routes import Grant
+from .turns import Turns
 
 __all__ = ["ASK_SECONDS", "Grants", "Refused"]
 
@@ -90,6 +91,7 @@ class Grants:
         self._bound: dict[tuple[str, str], Grant] = {}
         self._wishes: dict[tuple[str, str], Wish] = {}
         self._asking: dict[tuple[str, str, bool], list[asyncio.Future[Grant | Refused | None]]] = {}
+        self._turns = Turns()
 
     def start(self) -> None:
         """Renew from now on."""
@@ -152,24 +154,30 @@ class Grants:
         self, link: Link, to: str, *, store: bool, qos: QoS, timeout_seconds: float
     ) -> RelayBindAck:
         """Ask a relay; what it grants is kept."""
-        session = link.use()
-        if session is None:
-            return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
-        wish = self._wish(link.relay, to)
-        # Without a time it holds as long as the session: clocks need not agree.
-        ends_at = None if wish is None else wish.ends_at
-        ack = await self._asks.ask(
-            session,
-            to,
-            store=store,
-            qos=qos,
-            expires_at=None if ends_at is None else int(ends_at) + 1,
-            card=None,
-            timeout_seconds=timeout_seconds,
-        )
-        if ack.ok and link.session is session:
-            self._take(link, session, to, ack, store=store, own=wish is not None)
-        return ack
+        # One after the other: what is sent on the answer comes before the next question.
+        async with self._turns.of((link.relay, to)):
+            session = link.use()
+            if session is None:
+                return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
+            wish = self._wish(link.relay, to)
+            # Without a time it holds as long as the session: clocks need not agree.
+            ends_at = None if wish is None else wish.ends_at
+            if not self._is_for_reliable(link, store=store, own=wish is not None):
+                # From the question on, and for as long as it has no answer.
+                self.doubt(link.relay, to)
+                self._flight.paused(link.relay, to)
+            ack = await self._asks.ask(
+                session,
+                to,
+                store=store,
+                qos=qos,
+                expires_at=None if ends_at is None else int(ends_at) + 1,
+                card=None,
+                timeout_seconds=timeout_seconds,
+            )
+            if ack.ok and link.session is session:
+                self._take(link, session, to, ack, store=store, own=wish is not None)
+            return ack
 
     def joined(self, link: Link) -> None:
         """A relay is there again: what plugins bound is bound again."""
@@ -279,8 +287,12 @@ class Grants:
         bound.granted(ack, store=store, own=own, now=self._ctx.clock.monotonic())
         self._bound[key] = bound
         self._ctx.service.count(ClientCounter.BOUND)
-        if bound.has_mailbox:
+        if bound.has_mailbox and self._is_for_reliable(link, store=store, own=own):
             self._flight.opened(link.relay, to, session)
+
+    def _is_for_reliable(self, link: Link, *, store: bool, own: bool) -> bool:
+        """Whether reliable frames go out on such a binding; if only to be refused."""
+        return store or own or not link.stores
 
     def _learn(self, relay: str, to: str, card: bytes) -> None:
         try:
