@@ -59,6 +59,7 @@ class RelayStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         is_draining: whether it takes nothing new.
+        stores: whether it keeps frames for nodes that are away.
         mailboxes: how many nodes can be reached.
         present: how many of them are there.
         strangers: how many of the mailboxes are strangers'.
@@ -75,6 +76,7 @@ class RelayStatus(msgspec.Struct, frozen=True):
     """
 
     is_draining: bool
+    stores: bool
     mailboxes: int
     present: int
     strangers: int
@@ -96,6 +98,7 @@ def status_of(server: RelayServer) -> RelayStatus:
     flows = server.targets.flows.values()
     return RelayStatus(
         is_draining=server.is_draining,
+        stores=server.settings.store_forward,
         mailboxes=server.bindings.mailbox_count,
         present=sum(flow.session is not None for flow in flows),
         strangers=server.bindings.stranger_count,

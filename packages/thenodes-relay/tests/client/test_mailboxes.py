@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from thenodes_plugin_api import QoS, Reason, RelayNotify, Verified
+import logging
+
+from thenodes_plugin_api import Message, QoS, Reason, RelayNotify, Verified
 from thenodes_plugin_api.testing import settle
 from thenodes_relay.selection import rank
 
@@ -299,3 +301,52 @@ async def test_a_plugin_gets_a_mailbox_at_a_relay_of_its_own_choice() -> None:
 
         assert ack.ok
         assert stranger.targets() == ["*", "*"]
+
+
+async def test_the_log_tells_once_that_a_relay_refuses_and_that_it_then_does_not() -> None:
+    async with rig() as made:
+        relay = made.relay(FIRST)
+        relay.refuses["*"] = Reason.POLICY_DENIED
+        relay.join()
+        await made.clock.advance(300)
+        asked = len(relay.binds)
+        relay.refuses.clear()
+        await made.clock.advance(300)
+
+        told = [line for line in made.context.log_lines if line.level >= logging.INFO]
+        assert asked > 1
+        assert [line.level for line in told] == [logging.WARNING, logging.INFO]
+        assert f"{FIRST} opens no mailbox for this node: policy_denied" in told[0].text
+        assert "network.relay.allow" in told[0].text
+        assert told[1].text == (
+            f"{FIRST} has a mailbox of this node, and keeps what comes while it is away"
+        )
+
+
+async def test_a_relay_that_is_about_to_stop_is_told_once_and_shown_so() -> None:
+    async with rig() as made:
+        relay = made.relay(FIRST)
+        wire = relay.join()
+        await settle()
+        for _ in range(2):
+            made.client.take_notify(
+                wire,
+                Message(RelayNotify(Reason.RESTARTING, detail="the relay is about to stop")),
+            )
+
+        assert [line.text for line in made.context.log_lines if line.level >= logging.WARNING] == [
+            f"{FIRST} takes nothing more: the relay is about to stop"
+        ]
+        (use,) = made.client.status().relays
+        assert (use.connected, use.leaving, use.stores) == (True, True, True)
+
+
+async def test_what_use_names_and_is_not_connected_is_shown() -> None:
+    async with rig(use=("far.example.org:50000", FIRST, SECOND), selection="none") as made:
+        made.relay(FIRST).join()
+        await settle()
+        assert made.client.status().missing == ("far.example.org:50000", SECOND)
+
+        made.relay(SECOND).join()
+        await settle()
+        assert made.client.status().missing == ("far.example.org:50000",)

@@ -293,7 +293,7 @@ async def test_frames_end_with_the_mailbox_and_their_origin_is_told(
     await relay.moved("relay_dropped.peer_left")
 
     assert (Reason.PEER_LEFT, 1) in alice.notices()
-    assert "mailboxes: 0" in await relay.command("relay")
+    assert "mailboxes  0: 0 present" in await relay.command("relay")
 
 
 async def test_frames_without_a_message_id_are_known_by_their_sequence(

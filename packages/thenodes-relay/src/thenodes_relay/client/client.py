@@ -52,6 +52,8 @@ class RelayUse(msgspec.Struct, frozen=True):
         mailbox: `open`, `asked`, `refused: <reason>` or `none`.
         routes: targets that are bound there.
         in_flight: reliable frames that it has not confirmed.
+        stores: whether it keeps frames for nodes that are away.
+        leaving: whether it said that it is about to stop.
     """
 
     relay: str
@@ -59,6 +61,8 @@ class RelayUse(msgspec.Struct, frozen=True):
     mailbox: str
     routes: int
     in_flight: int
+    stores: bool = False
+    leaving: bool = False
 
 
 class ClientStatus(msgspec.Struct, frozen=True):
@@ -69,12 +73,14 @@ class ClientStatus(msgspec.Struct, frozen=True):
         relays: those that it knows, by node id.
         in_flight_frames: reliable frames that no relay has confirmed.
         in_flight_bytes: their size.
+        missing: entries of `use` that no known relay answers to.
     """
 
     active: bool
     relays: tuple[RelayUse, ...] = ()
     in_flight_frames: int = 0
     in_flight_bytes: int = 0
+    missing: tuple[str, ...] = ()
 
 
 class RelayClient:
@@ -218,6 +224,7 @@ class RelayClient:
             tuple(self._describe(link) for link in self._links.all()),
             outstanding.frames,
             outstanding.size,
+            self._missing(),
         )
 
     def _is_at_another(self, link: Link, notify: RelayNotify) -> bool:
@@ -229,6 +236,8 @@ class RelayClient:
     def _heed(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
         """Draw the conclusions; returns whether plugins need not hear of it."""
         if notify.notif_type is Reason.RESTARTING:
+            if not link.is_leaving:
+                self._ctx.logger.warning("%s takes nothing more: %s", link.relay, notify.detail)
             link.is_leaving = True
         elif notify.notif_type in _DOUBTS and notify.message_id is not None:
             message_id = notify.message_id.bytes
@@ -280,6 +289,18 @@ class RelayClient:
             text,
             self._grants.count(link.relay),
             self._flight.in_flight(link.relay),
+            link.stores,
+            link.is_leaving,
+        )
+
+    def _missing(self) -> tuple[str, ...]:
+        known = self._mailboxes.all()
+        positions = {mailbox.position for mailbox in known}
+        relays = {mailbox.relay for mailbox in known}
+        return tuple(
+            entry
+            for position, entry in enumerate(self._use)
+            if position not in positions and entry not in relays
         )
 
     def _tell_unsaved(self, lost: dict[str, int]) -> None:

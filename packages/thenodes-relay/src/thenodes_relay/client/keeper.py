@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from thenodes_plugin_api import PluginContext, QoS, Reason, RelayBindAck, RelayNotify
 
 from ..counters import ClientCounter
@@ -12,6 +14,13 @@ from .mailboxes import Choice, Mailboxes, order_relays
 
 __all__ = ["Keeper"]
 
+_HINTS = {
+    Reason.POLICY_DENIED: ", so network.relay.allow or deny there keeps it out",
+    Reason.OVERLOAD: ", so it has as many as it takes",
+    Reason.QUOTA: ", so it has as many of strangers as it takes",
+    Reason.RESTARTING: ", so it is about to stop",
+    Reason.CAPABILITY_MISSING: ", so it is no relay",
+}
 _ASK_SECONDS = 5.0
 _CARD_SECONDS = 3600.0
 
@@ -47,6 +56,7 @@ class Keeper:
         self._card: bytes | None = None
         self._again: Appointment | None = None
         self._ends_at: dict[str, float] = {}
+        self._told: dict[str, Reason | None] = {}
 
     def start(self) -> None:
         """Look after the card from now on: the node renews it now and then."""
@@ -78,7 +88,9 @@ class Keeper:
         mailbox = self._mailboxes.get(link.relay)
         if mailbox is None or mailbox.binding_id != notify.binding_id:
             return False
-        self._refused(link.relay, notify.notif_type, notify.retry_after)
+        words = f"{link.relay} ended the mailbox of this node: {notify.notif_type}"
+        words += f", {notify.detail}" if notify.detail else ""
+        self._refused(link.relay, notify.notif_type, notify.retry_after, words)
         self.tend()
         return True
 
@@ -146,21 +158,29 @@ class Keeper:
         if ack.ok:
             self._mailboxes.granted(link.relay, ack.binding_id)
             self._ctx.service.count(ClientCounter.MAILBOXES)
+            self._tell_granted(link.relay, store=store)
         else:
-            self._refused(link.relay, ack.reason or Reason.DECLINED, None)
+            reason = ack.reason or Reason.DECLINED
+            words = f"{link.relay} opens no mailbox for this node: {reason}{_HINTS.get(reason, '')}"
+            self._refused(link.relay, reason, None, words)
         self.tend()
         return ack
 
-    def _refused(self, relay: str, reason: Reason, retry_after: float | None) -> None:
+    def _refused(self, relay: str, reason: Reason, retry_after: float | None, words: str) -> None:
         now = self._ctx.clock.monotonic()
         until = self._mailboxes.refused(relay, reason, now, retry_after=retry_after)
         self._ctx.service.count(ClientCounter.REFUSED_BINDS, reason=reason.value)
-        self._ctx.logger.warning(
-            "%s has no mailbox for this node: %s; it is asked again in %.1f s",
-            relay,
-            reason.value,
-            until - now,
-        )
+        # It may refuse every few seconds for days.
+        level = logging.DEBUG if self._told.get(relay) is reason else logging.WARNING
+        self._told[relay] = reason
+        self._ctx.logger.log(level, "%s; it is asked again in %.1f s", words, until - now)
+
+    def _tell_granted(self, relay: str, *, store: bool) -> None:
+        if self._told.get(relay, Reason.UNKNOWN) is None:
+            return
+        self._told[relay] = None
+        kept = "keeps what comes while it is away" if store else "keeps nothing while it is away"
+        self._ctx.logger.info("%s has a mailbox of this node, and %s", relay, kept)
 
     def _let_go(self) -> None:
         """Close what a plugin asked for until now."""
