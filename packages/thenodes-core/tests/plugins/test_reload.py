@@ -19,6 +19,7 @@ from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.plugins.context import Services
 from thenodes_core.plugins.host import PluginHost
 from thenodes_core.plugins.policy import GatePolicy
+from thenodes_core.plugins.tracked import Fate, Tracked
 from thenodes_core.supervisor import Supervisor
 from thenodes_plugin_api import Event, Extension, Message, Plugin, PluginEvent, Text
 
@@ -401,6 +402,25 @@ async def test_a_disabled_plugin_gets_nothing_until_it_is_enabled(
     assert states(host) == [("my", "running")]
     assert notes == ["start 1", "stop 1", "start 1", "my.2"]
     assert counters.get("messages_dropped", reason="plugin_not_running") == 1
+
+
+async def test_a_plugin_that_does_not_start_again_holds_nothing_back(
+    host: PluginHost, tree: Path, begin: Begin, clock: ManualClock
+) -> None:
+    host.load_all([tree], None, ())
+    await begin()
+    await host.changes.disable("my")
+    edit(tree, 'notes.append(f"start {VERSION}")', "await ctx.clock.sleep(1e9)")
+    fates: list[Fate] = []
+
+    enable = asyncio.ensure_future(host.changes.enable("my"))
+    while not enable.done():
+        await clock.advance(1.0)
+    host.deliver_tracked([Tracked(message, fates.append) for message in kinds(1)])
+
+    with pytest.raises(CommandFailed, match="on_start has not returned within 5 s"):
+        await enable
+    assert fates == [Fate.DROPPED]
 
 
 @pytest.mark.parametrize("change", ["enable", "reload"])

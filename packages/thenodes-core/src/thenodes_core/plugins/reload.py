@@ -188,6 +188,8 @@ class PluginChanges:
         """Start the old one again, where it ran; returns what is to be raised."""
         slot.reason = why
         if not was_up:
+            # No other will serve what is held for it.
+            slot.runtime.retire()
             left = f"it is {slot.state}"
         elif await slot.renew(slot.loaded):
             left = "the one from before runs again"
