@@ -103,6 +103,24 @@ def test_a_node_that_has_to_do_with_no_relay_says_how_it_would(start_node: Start
         assert "network.relay.enabled = true" in text
 
 
+def test_where_the_relay_could_not_start_it_says_why_and_how_it_would(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    path = tmp_path / "frames"
+    path.mkdir()
+    config = with_config(tmp_path / "relay.toml", RELAY + f"store_path = '{path}'\n")
+    node = start_node("hub", *config)
+
+    code, text = fails("relay", "status", "--state-dir", str(node.state_dir))
+    path.rmdir()
+    node.exec("plugin", "enable", "relay")
+
+    assert code == 2
+    assert f"does not run (failed): on_start raised StoreError: {path}" in text
+    assert "plugin enable relay" in text
+    assert "relay      serving" in asked(node, "status")
+
+
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_where_no_node_runs_it_says_so(words: tuple[str, ...], tmp_path: Path) -> None:
     code, text = fails("relay", *words, "--state-dir", str(tmp_path))

@@ -26,6 +26,7 @@ from thenodes_plugin_api import (
     PluginContext,
     PluginEvent,
     Text,
+    TheNodesError,
 )
 
 Start = Callable[..., Awaitable[PluginRuntime]]
@@ -149,6 +150,22 @@ async def test_a_plugin_that_raises_at_start_has_failed(
     assert runtime.state is State.FAILED
     assert [e.level for e in reports(events, "fault")] == [Level.ERROR]
     assert "on_start raised" in reports(events, "fault")[0].detail
+
+
+@pytest.mark.parametrize(
+    ("error", "tracebacks"), [(TheNodesError("the disk is full"), 0), (OSError("defect"), 1)]
+)
+async def test_a_plugin_that_says_why_it_cannot_start_is_quoted_without_a_traceback(
+    start: Start,
+    events: list[Event],
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    tracebacks: int,
+) -> None:
+    await start(Recorder({"start": error}))
+
+    assert str(error) in reports(events, "fault")[0].detail
+    assert sum(record.exc_info is not None for record in caplog.records) == tracebacks
 
 
 async def test_a_plugin_that_failed_at_start_is_not_waited_for(start: Start) -> None:

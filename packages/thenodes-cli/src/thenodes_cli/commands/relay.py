@@ -46,7 +46,8 @@ _VERBS = {
     "drain": _Verb(
         "relay drain",
         "Take nothing new, and tell every node so; before a relay is stopped.\n\n"
-        "What is stored is still handed on. A restart ends it.",
+        "What is stored is still handed on to nodes that are connected, and waits on disk for "
+        "the others. A restart ends it.",
     ),
 }
 
@@ -74,10 +75,23 @@ async def _run(state_dir: Path, line: str) -> Reply:
         known = (await ask(state_dir, "help")).data
         if isinstance(known, dict) and any(str(name).startswith("relay") for name in known):
             raise
-        raise CommandError(
-            f"the node on {state_dir} neither is a relay nor uses one; set "
-            "network.relay.enabled = true, or name relays in network.relay.use"
-        ) from error
+        raise CommandError(await _why_none(state_dir)) from error
+
+
+async def _why_none(state_dir: Path) -> str:
+    status = (await ask(state_dir, "status")).data
+    plugins = status.get("plugins", ()) if isinstance(status, dict) else ()
+    for plugin in plugins:
+        if plugin["id"] == "relay" and plugin["state"] != "running":
+            return (
+                f"the plugin relay of the node on {state_dir} does not run ({plugin['state']}): "
+                f"{plugin['detail']}; once that is mended: "
+                f"thenodes exec --state-dir {state_dir} plugin enable relay"
+            )
+    return (
+        f"the node on {state_dir} neither is a relay nor uses one; set "
+        "network.relay.enabled = true, or name relays in network.relay.use"
+    )
 
 
 def _add(name: str, verb: _Verb) -> None:

@@ -13,6 +13,7 @@ from thenodes_plugin_api import (
     Plugin,
     PluginEvent,
     SendError,
+    TheNodesError,
 )
 
 from ..clock import Clock, Timer, timeout
@@ -398,7 +399,9 @@ class PluginRuntime:
         self.faults += 1
         told = f"{where} raised {describe(error)}"
         self._counters.add("plugin_faults", reason=self.plugin_id)
-        self._ctx.logger.error("%s raised", where, exc_info=error)
+        # Why a plugin cannot start, in its own words, is the operator's to mend, not its author's.
+        if where != "on_start" or not isinstance(error, TheNodesError):
+            self._ctx.logger.error("%s raised", where, exc_info=error)
         self._report("fault", told, level=Level.ERROR)
         if self._recent.add(self._clock.monotonic()):
             self.quarantine(f"{FAULTS} faults within {FAULT_SECONDS:g} s, the last: {told}")

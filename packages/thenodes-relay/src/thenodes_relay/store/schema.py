@@ -115,8 +115,8 @@ def prepare(path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(
-            f"{path}: {error.strerror}; the relay keeps frames there: make it writable, or set "
-            "network.relay.store_path"
+            f"{path}: {error.strerror}; the relay keeps frames there: make it a file that can be "
+            "written, or set network.relay.store_path"
         ) from error
     try:
         header = os.read(descriptor, _HEADER_BYTES)

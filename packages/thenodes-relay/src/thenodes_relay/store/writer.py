@@ -136,7 +136,10 @@ class Writer:
             self._database = self._open(1)
         except sqlite3.Error as error:
             if not is_damage(error):
-                raise StoreError(f"{self._path}: {error}; the relay keeps frames there") from error
+                raise StoreError(
+                    f"{self._path}: {error}; the relay keeps frames there: mend that, or set "
+                    "network.relay.store_path"
+                ) from error
             problem = self._replace(error)
             if self._database is None:
                 raise StoreError(problem.text) from error
