@@ -39,6 +39,27 @@ def invalid(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "[network.relay]\nselection = 'rendevous'\n",
+            """network.relay.selection: expected "none" or "rendezvous", got 'rendevous'""",
+        ),
+        (
+            "[network.relay]\nsynchronous = 'FULL'\n",
+            """network.relay.synchronous: expected "full", "normal" or "off", got 'FULL'""",
+        ),
+    ],
+)
+def test_a_word_that_is_not_possible_is_told_with_those_that_are(
+    write: Write, text: str, told: str
+) -> None:
+    path = write(text)
+
+    assert problem(path) == f"{path}: {told}"
+
+
 def test_an_unknown_key_is_told_with_file_key_and_the_nearest_one(write: Write) -> None:
     path = write("prot = 1\n")
 

@@ -105,6 +105,7 @@ def test_a_variable_is_read_as_the_type_of_its_key(
         ("DISCOVERY__ENABLED", "", "Expected `bool`"),
         ("NODE__ID", "", "Expected `str` of length >= 1"),
         ("BOOTSTRAP_NODES", "[1, 2]", "Expected `str`"),
+        ("NETWORK__RELAY__SEAL", "on", 'expected "required" or "off"'),
     ],
 )
 def test_a_wrong_value_is_told_with_variable_and_value(name: str, text: str, expected: str) -> None:

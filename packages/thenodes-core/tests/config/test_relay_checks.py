@@ -64,6 +64,13 @@ def test_what_is_neither_address_nor_node_id_is_refused(entry: str) -> None:
     assert told.endswith(", or a node id")
 
 
+@pytest.mark.parametrize("entry", ["127.0.0.1", "localhost", "192.168.0.1"])
+def test_an_address_without_its_port_is_not_taken_for_a_node_id(entry: str) -> None:
+    assert problem(use=[entry]) == (
+        f"network.relay.use: {entry!r} has no port; expected host:port, or a node id"
+    )
+
+
 @pytest.mark.parametrize("key", ["allow", "deny"])
 def test_who_is_admitted_is_said_by_id_or_fingerprint(key: str) -> None:
     validate(settings(**{key: ["a" * 64, "node"]}))

@@ -14,6 +14,7 @@ from msgspec import structs
 from ..address import parse_address
 from ..errors import ConfigError
 from ..limits import Limits
+from .choices import with_choices
 from .relay_checks import relay_problems
 from .tables import Config, PluginsTable, setting_types
 
@@ -46,7 +47,8 @@ def check_table(table: Mapping[str, Any], source: str) -> Config:
     except msgspec.ValidationError as error:
         text = str(error)
         if at := _AT.search(text):
-            text = f"{at[1]}: {text[: at.start()]}"
+            kind = dict(setting_types()).get(at[1].partition("[")[0])
+            text = f"{at[1]}: {with_choices(text[: at.start()], kind)}"
         raise ConfigError(f"{source}: {text}") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any, get_origin
 import msgspec
 
 from ..errors import ConfigError
+from .choices import with_choices
 from .sources import Source
 from .tables import setting_types
 
@@ -76,7 +77,7 @@ def _parse(name: str, text: str, kind: Any) -> Any:
     try:
         return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
     except msgspec.ValidationError as error:
-        expected = str(error).partition(", got")[0]
+        expected = with_choices(str(error), kind).partition(", got")[0]
         raise ConfigError(f"environment: {name}: {expected}, got {text!r}") from error
     except UnicodeEncodeError as error:
         raise ConfigError(f"environment: {name}: not text in UTF-8, got {text!r}") from error

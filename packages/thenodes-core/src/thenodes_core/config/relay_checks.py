@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 import msgspec
@@ -27,6 +28,8 @@ def relay_problems(config: Config) -> Iterator[tuple[str, str]]:
                 parse_address(entry)
             except ValueError as error:
                 yield f"{_RELAY}.use", f"{error}, or a node id"
+        elif _is_host(entry):
+            yield f"{_RELAY}.use", f"{entry!r} has no port; expected host:port, or a node id"
     yield from _admission_problems(relay)
     if relay.enabled:
         yield from _size_problems(config)
@@ -58,6 +61,15 @@ def _size_problems(config: Config) -> Iterator[tuple[str, str]]:
         if value < frame_bytes:
             expected = f"expected at least limits.frame_bytes ({frame_bytes})"
             yield f"{_RELAY}.{name}", f"{expected}, got {value}"
+
+
+def _is_host(text: str) -> bool:
+    """Whether that can only be meant as an address, although it could be somebody's id."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return text == "localhost"
+    return True
 
 
 def _is_node_id(text: str) -> bool:
