@@ -124,6 +124,12 @@ class Hub:
         """One of the relay's counters, since it started."""
         return int((await self.told())["counters"].get(name, 0))
 
+    async def carried(self) -> int:
+        """How many frames it has given to their targets, past its store or from it."""
+        counters = (await self.told())["counters"]
+        names = ("relay_forwarded", "relay_delivered_from_store")
+        return sum(counters.get(name, 0) for name in names)
+
     async def joined_at(self) -> list[float]:
         """When each session with it began that there is, in Unix seconds."""
         return sorted(peer["connected_at"] for peer in (await self.ask("status"))["peers"])

@@ -62,7 +62,7 @@ class User:
 
     Args:
         name: a word for it.
-        addresses: of the relays.
+        addresses: of the relays, in the order in which it uses them.
     """
 
     def __init__(self, name: str, addresses: Sequence[str]) -> None:
@@ -71,9 +71,7 @@ class User:
         config = Config(
             port=0,
             discovery=DiscoveryTable(enabled=False),
-            network=NetworkTable(
-                relay=RelayTable(use=tuple(addresses), selection="rendezvous"),
-            ),
+            network=NetworkTable(relay=RelayTable(use=tuple(addresses))),
         )
         self.node = Node(config, plugins={"inbox": self.inbox})
 
@@ -103,6 +101,16 @@ class User:
                 with contextlib.suppress(SendError):
                     await self.send(other.node.id, "again", _UNSTORED, timeout_seconds=1.0)
                 await asyncio.sleep(0.05)
+        return time.monotonic() - begun
+
+    async def reach_reliably(self, other: User, seconds: float) -> float:
+        """Send one text that may not be lost; returns the seconds until it has arrived."""
+        begun = time.monotonic()
+        text = f"once {begun}"
+        async with asyncio.timeout(seconds):
+            await self.store(other.node.id, text)
+            while text not in other.inbox.texts.get(self.node.id, ()):
+                await asyncio.sleep(0.01)
         return time.monotonic() - begun
 
     @property
