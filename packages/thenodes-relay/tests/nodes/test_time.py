@@ -181,3 +181,21 @@ async def test_a_mailbox_that_is_given_up_ends_its_frames_and_their_origin_is_to
         (notice,) = [notice for notice in alice.inbox.notices if notice.message_id]
         assert notice.notif_type is Reason.PEER_LEFT
         assert relay.counters.get("relay_dropped", reason="peer_left") == 1
+
+
+async def test_frames_that_expire_as_their_mailbox_ends_are_told_once(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relay, alice, bob = await pair(made)
+        await made.stop("bob")
+        for number in range(20):
+            await send(made, alice, bob.node.id, f"{number}")
+
+        # Both the frames and the mailbox of who is away last for a week.
+        made.clocks["relay-a"].ahead_seconds += 8 * 24 * _HOUR
+        await made.until(lambda: len(alice.inbox.notices) >= 20)
+        await made.clock.advance(10)
+
+        told = [notice.message_id for notice in alice.inbox.notices if notice.message_id]
+        assert len(told) == len(set(told)) == 20
+        reasons = [relay.counters.get("relay_dropped", reason=r) for r in ("timeout", "peer_left")]
+        assert sum(reasons) == 20

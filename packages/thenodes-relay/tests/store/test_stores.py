@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -143,6 +145,25 @@ async def test_a_frame_that_was_sent_once_says_so(store: FrameStore) -> None:
 
     taken = await store.take("bob", 0, 10)
     assert [one.is_sent for one in taken] == [False, True, False]
+
+
+def stand_still() -> None:
+    """Let a thread of the store go on, and the loop not."""
+    time.sleep(0.005)
+
+
+async def test_what_is_removed_while_frames_expire_is_not_told_as_expired(
+    store: FrameStore,
+) -> None:
+    for number in range(20):
+        (appended,) = await append(store, [frame(number, expires_at=NOW)])
+        expiring = asyncio.ensure_future(store.expire(NOW))
+        await asyncio.sleep(0)
+        is_told = expiring.done()
+        stand_still()
+        store.remove([appended.frame.row])
+
+        assert len(await expiring) == is_told
 
 
 async def test_only_frames_whose_time_is_over_expire(store: FrameStore) -> None:

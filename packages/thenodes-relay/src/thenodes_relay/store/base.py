@@ -236,7 +236,8 @@ class FrameStore(Protocol):
     async def expire(self, now_ms: int, limit: int = 1024) -> Sequence[Gone]:
         """Forget frames whose time is over, the oldest expiry first.
 
-        Not to be cancelled: what was forgotten would be told to nobody.
+        Not to be cancelled: what was forgotten would be told to nobody. What is removed
+        meanwhile is not among them.
 
         Args:
             now_ms: the wall clock; a frame with a later `expires_at` is not touched.

@@ -355,6 +355,8 @@ class SqliteStore:
         if not isinstance(outcome, StoreError):
             for gone in outcome:
                 self._places.discard(gone.to, (gone.row,))
+            # What was removed meanwhile has its ending already.
+            outcome = [gone for gone in outcome if gone.row not in self._leaving]
         if future.done():
             return
         if isinstance(outcome, StoreError):
