@@ -8,7 +8,9 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..clients import raise_descriptor_limit
 from . import bare, light, nats_server, nodes
+from .processes import FILES
 
 PARTS: dict[str, Callable[..., Awaitable[None]]] = {
     "bare": bare.forward,
@@ -24,6 +26,7 @@ PARTS: dict[str, Callable[..., Awaitable[None]]] = {
 
 
 async def main() -> None:
+    raise_descriptor_limit(FILES)
     part, options = sys.argv[1:]
     values: dict[str, Any] = json.loads(options)
     await PARTS[part](**values)

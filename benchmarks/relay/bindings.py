@@ -11,11 +11,11 @@ __all__ = ["measure"]
 def measure(count: int) -> dict[str, float]:
     """KiB of the relay for each session, mailbox and route, of so many nodes."""
     with Process("relay") as far:
-        port, relay = far.said["port"], far.said["node_id"]
-        with Process("light-receiver", port=port, relay=relay, messages=1) as receiver:
+        port = far.said["port"]
+        with Process("light-receiver", port=port, messages=1) as receiver:
             before = resident_kib(far.pid)
             to = receiver.said["node_id"]
-            with Process("crowd", port=port, relay=relay, count=count, routes_to=to) as crowd:
+            with Process("crowd", port=port, count=count, routes_to=to) as crowd:
                 sessions = resident_kib(far.pid)
                 crowd.tell("mailboxes")
                 crowd.result()

@@ -12,10 +12,9 @@ import msgspec
 from ..clients import raise_descriptor_limit
 from ..result import Row
 from . import bare, bindings, light, nats_server, nodes, storing
+from .processes import FILES
 
 __all__ = ["PARTS", "Options", "measure"]
-
-_FILES = 10_000
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -52,7 +51,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 def measure(part: str, options: Options) -> list[Row]:
     """The rows of one part."""
-    raise_descriptor_limit(_FILES)
+    raise_descriptor_limit(FILES)
     if part == "bindings":
         return [
             {

@@ -8,7 +8,10 @@ import sys
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["Process"]
+__all__ = ["FILES", "Process"]
+
+FILES = 10_000
+"""What each process may open, as far as the system lets it: a socket for each peer."""
 
 
 class Process:

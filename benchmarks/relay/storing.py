@@ -7,14 +7,12 @@ import tempfile
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
 
-from msgspec import structs
-
-from thenodes_core import Config, Node
+from thenodes_core.security.identity import Identity
 from thenodes_plugin_api import Ack, Frame, Message, ServiceSession
 
-from .light import Ends, make_frames
+from .ends import Ends, joined
+from .light import make_frames
 from .processes import Process
 
 __all__ = ["drain", "stores"]
@@ -26,13 +24,13 @@ _AHEAD = 512
 class _Storing:
     """One sender, which sends a frame when another is stored."""
 
-    def __init__(self, ends: Ends, session: ServiceSession, frames: Sequence[bytes]) -> None:
+    def __init__(self, ends: Ends, frames: Sequence[bytes]) -> None:
         self.done = asyncio.Event()
-        self._session = session
+        self._session = ends.session
         self._frames = frames
         self._sent = 0
         self._stored = 0
-        ends.node.peers.serve_kind(Ack, self._take_ack)
+        ends.peers.serve_kind(Ack, self._take_ack)
 
     def begin(self, ahead: int) -> None:
         self._sent = self._session.offer(self._frames[:ahead])
@@ -59,70 +57,53 @@ async def stores(size: int, messages: int, senders: int, ahead: int = 1) -> floa
     """
     with tempfile.TemporaryDirectory(prefix="thenodes-bench-") as directory:
         with Process("relay", state_dir=directory) as far:
-            port, relay = far.said["port"], far.said["node_id"]
-            to, _ = await _leave_mailbox(port, relay)
-            return await _fill(port, relay, to, size, messages, senders, ahead=ahead)
+            port = far.said["port"]
+            away = await _leave_mailbox(port)
+            return await _fill(port, away.node_id, size, messages, senders, ahead=ahead)
 
 
 async def drain(size: int, messages: int) -> float:
-    """Frames a second that a node gets that comes back to so many."""
+    """Frames a second that a node gets, and acknowledges, that comes back to so many."""
     with tempfile.TemporaryDirectory(prefix="thenodes-bench-") as directory:
         with Process("relay", state_dir=directory) as far:
-            port, relay = far.said["port"], far.said["node_id"]
-            to, home = await _leave_mailbox(port, relay)
-            await _fill(port, relay, to, size, messages, 4, ahead=_AHEAD)
-            ends, done, count = Ends(port), asyncio.Event(), 0
-            ends.node = Node(home)
+            port = far.said["port"]
+            away = await _leave_mailbox(port)
+            await _fill(port, away.node_id, size, messages, 4, ahead=_AHEAD)
+            done, count = asyncio.Event(), 0
 
             def take(session: ServiceSession, frames: Sequence[Frame]) -> None:
                 nonlocal count
                 for frame in frames:
                     header = frame.header
                     assert header.delivery is not None
-                    message_id = header.delivery.message_id
-                    session.send(_ack(header.sender, to, message_id))
+                    message_id = uuid.UUID(bytes=header.delivery.message_id)
+                    session.send(Ack(header.sender, away.node_id, 0, "ok", message_id))
                 count += len(frames)
                 if count >= messages:
                     done.set()
 
-            async with ends.node as node:
-                session = await ends.join(relay)
-                node.peers.serve_frames(take)
+            async with Ends(port, away) as ends:
+                ends.peers.serve_frames(take)
                 started = time.perf_counter()
-                await ends.bind(session, "*", "reliable")
+                await ends.bind("*", "reliable")
                 await done.wait()
                 return messages / (time.perf_counter() - started)
 
 
-def _ack(to: str, sender: str, message_id: bytes) -> Ack:
-    return Ack(to, sender, 0, "ok", uuid.UUID(bytes=message_id))
+async def _leave_mailbox(port: int) -> Identity:
+    """Open a mailbox and go; returns whose it is."""
+    async with Ends(port) as ends:
+        await ends.bind("*", "reliable")
+        return ends.identity
 
 
-async def _leave_mailbox(port: int, relay: str) -> tuple[str, Config]:
-    """Open a mailbox and go; returns whose it is, and the configuration that comes back."""
-    home = tempfile.mkdtemp(prefix="thenodes-bench-")
-    ends = Ends(port)
-    config = ends.node.config
-    config = structs.replace(config, node=structs.replace(config.node, state_dir=home))
-    ends.node = Node(config)
-    async with ends.node as node:
-        await ends.bind(await ends.join(relay), "*", "reliable")
-        return node.id, config
-
-
-async def _fill(
-    port: int, relay: str, to: str, size: int, messages: int, senders: int, *, ahead: int
-) -> float:
+async def _fill(port: int, to: str, size: int, messages: int, senders: int, *, ahead: int) -> float:
     each = messages // senders
-    async with AsyncExitStack() as stack:
+    async with joined(port, senders) as everybody:
         storing = []
-        for _ in range(senders):
-            ends = Ends(port)
-            node = await stack.enter_async_context(ends.node)
-            session = await ends.join(relay)
-            await ends.bind(session, to, "reliable")
-            frames = make_frames(node.id, to, size, each, "reliable")
-            storing.append(_Storing(ends, session, frames))
+        for ends in everybody:
+            await ends.bind(to, "reliable")
+            storing.append(_Storing(ends, make_frames(ends.id, to, size, each, "reliable")))
         started = time.perf_counter()
         for sender in storing:
             sender.begin(ahead)
