@@ -17,6 +17,7 @@ __all__ = ["RelayCarrier"]
 
 _RETRY_SECONDS = 0.5
 _ROUTES = 1024
+_NAMED = 8
 
 
 class RelayCarrier:
@@ -79,6 +80,8 @@ class RelayCarrier:
     ) -> ClientRoute:
         """Open a route; see `Carrier.open`."""
         deadline = self._ctx.clock.monotonic() + timeout_seconds
+        if to == self._ctx.node_id:
+            raise NoRoute(Reason.UNKNOWN_TARGET, f"{to} is this node itself")
         refused: Refused | None = None
         while True:
             if self._is_closed:
@@ -115,6 +118,7 @@ class RelayCarrier:
         """Ask a relay for a binding, for a plugin; see `Carrier.bind`."""
         link = self._links.get(relay)
         if link is None or not link.is_up:
+            self._ctx.logger.info("a plugin's bind was not sent: %s", _why_not(link, relay))
             return RelayBindAck(ok=False, reason=Reason.PEER_LEFT)
         if target == "*":
             return await self._keeper.bind(
@@ -141,7 +145,7 @@ class RelayCarrier:
         """
         tried = {without, to}
         away: Grant | None = None
-        refused = Refused(Reason.PEER_LEFT, f"no session with a relay that may carry to {to}")
+        refused = Refused(Reason.PEER_LEFT, self._why_none(to))
         # The order is made anew each time: an answer may have brought the target's card.
         while link := next(self._candidates(to, tried), None):
             tried.add(link.relay)
@@ -166,7 +170,7 @@ class RelayCarrier:
     ) -> Grant | Refused:
         link = self._links.get(relay)
         if link is None or not link.is_up:
-            return Refused(Reason.PEER_LEFT, f"no session with a relay {relay}")
+            return Refused(Reason.PEER_LEFT, _why_not(link, relay))
         left = deadline - self._ctx.clock.monotonic()
         return await self._ask(link, to, store=store, seconds=left)
 
@@ -185,8 +189,20 @@ class RelayCarrier:
             if relay not in tried and link is not None and link.is_up:
                 yield link
 
+    def _why_none(self, to: str) -> str:
+        leaving = [link.relay for link in self._links.all() if link.is_leaving and link.session]
+        if leaving:
+            return f"no way to {to} but through relays about to stop: {', '.join(leaving[:_NAMED])}"
+        return f"no way to {to}: no relay that may carry it is connected"
+
     def _may_change(self, refused: Refused) -> bool:
         """Whether a relay that is missing, or says nothing, may yet come, or a target at it."""
         if refused.reason in (Reason.PEER_LEFT, Reason.TIMEOUT):
             return self._expects_relays or bool(self._links.all())
         return refused.reason is Reason.UNKNOWN_TARGET and self._links.is_settling
+
+
+def _why_not(link: Link | None, relay: str) -> str:
+    if link is None:
+        return f"{relay} is no relay that is connected; expected its node id, not an address"
+    return f"{relay} is about to stop" if link.session else f"{relay} is not connected now"

@@ -21,6 +21,7 @@ from ..counters import ClientCounter
 from .agenda import Agenda
 from .asks import Asks
 from .flight import Flight
+from .hints import ROUTE_HINTS
 from .links import Link
 from .refusals import Refusals
 from .routes import Grant
@@ -265,7 +266,8 @@ class Grants:
         if reason not in _FORGOTTEN:
             self._refusals.note(key, reason, self._ctx.clock.monotonic())
         self._ctx.service.count(ClientCounter.REFUSED_BINDS, reason=reason.value)
-        return Refused(reason, f"{link.relay} granted no route to {to}: {reason}")
+        hint = ROUTE_HINTS.get(reason, "")
+        return Refused(reason, f"{link.relay} granted no route to {to}: {reason}{hint}")
 
     def _take(
         self,

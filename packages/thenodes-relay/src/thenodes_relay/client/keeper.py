@@ -9,18 +9,12 @@ from thenodes_plugin_api import PluginContext, QoS, Reason, RelayBindAck, RelayN
 from ..counters import ClientCounter
 from .agenda import Agenda, Appointment
 from .asks import Asks
+from .hints import MAILBOX_HINTS
 from .links import Link, Links
 from .mailboxes import Choice, Mailboxes, order_relays
 
 __all__ = ["Keeper"]
 
-_HINTS = {
-    Reason.POLICY_DENIED: ", so network.relay.allow or deny there keeps it out",
-    Reason.OVERLOAD: ", so it has as many as it takes",
-    Reason.QUOTA: ", so it has as many of strangers as it takes",
-    Reason.RESTARTING: ", so it is about to stop",
-    Reason.CAPABILITY_MISSING: ", so it is no relay",
-}
 _ASK_SECONDS = 5.0
 _CARD_SECONDS = 3600.0
 
@@ -161,7 +155,8 @@ class Keeper:
             self._tell_granted(link.relay, store=store)
         else:
             reason = ack.reason or Reason.DECLINED
-            words = f"{link.relay} opens no mailbox for this node: {reason}{_HINTS.get(reason, '')}"
+            hint = MAILBOX_HINTS.get(reason, "")
+            words = f"{link.relay} opens no mailbox for this node: {reason}{hint}"
             self._refused(link.relay, reason, None, words)
         self.tend()
         return ack
