@@ -15,6 +15,7 @@ from msgspec import structs
 
 from thenodes_core.clock import settle
 from thenodes_core.errors import CredentialError
+from thenodes_core.events.counters import Counters
 from thenodes_core.limits import Limits
 from thenodes_core.protocol.card import open_card
 from thenodes_core.protocol.forward import pack_forward
@@ -618,6 +619,32 @@ async def test_times_hold_for_unsealed_frames(open_bob: Any) -> None:
 
     assert len(open_bob.deliver(*frames)) == 1
     assert open_bob.dropped() == {"expired": 2, "ahead": 1}
+
+
+async def test_who_is_heard_is_told_at_a_limited_rate(
+    open_bob: Any, events: list[Event], counters: Counters
+) -> None:
+    frames = [open_bob.unsealed(f"somebody-{number}", number=number) for number in range(100)]
+
+    assert len(open_bob.deliver(*frames)) == 100
+    await settle()
+
+    told = [event for event in events if isinstance(event, TrustDecisionEvent)]
+    assert len(told) == 20
+    assert sum(v for k, v in counters.snapshot().items() if k.startswith("trust_dec")) == 100
+
+
+async def test_names_that_nobody_proves_push_nobodys_ids_out(
+    open_bob: Any, make_alice: Callable[[Any], Any]
+) -> None:
+    frame = open_bob.seal(make_alice(open_bob))
+    assert len(open_bob.deliver(frame)) == 1
+
+    for number in range(4096):
+        open_bob.deliver(open_bob.unsealed(f"somebody-{number}", number=number))
+
+    assert open_bob.deliver(frame) == []
+    assert open_bob.dropped() == {"duplicate": 1}
 
 
 async def test_an_id_that_is_known_with_a_key_is_not_used_without(open_bob: Any) -> None:

@@ -71,7 +71,9 @@ class Admission:
         self._events = events
         self._counters = counters
         self._clock = clock
-        self._refusals = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
+        self._refusals, self._relayed = (
+            Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic()) for _ in range(2)
+        )
         self._unrecorded = False
         # By key, the latest last.
         self._certificates: dict[bytes, Certificate] = {}
@@ -99,7 +101,8 @@ class Admission:
     def decide(self, subject: Subject, *, needs_key: bool = True) -> Decision:
         """Apply the trust policy: the decision is counted and told, and the key is recorded.
 
-        Of relayed senders, too: whoever proves a key passes here before it is heard.
+        Of relayed senders, too: whoever proves a key passes here before it is heard. What is
+        refused, and what came through a relay, is told at a limited rate.
 
         Args:
             subject: whom to judge.
@@ -110,10 +113,16 @@ class Admission:
         decision = policy.judge(subject, self.now, explain=False)
         self._counters.add("trust_decisions", reason=decision.reason)
         stored = self._record(subject) if decision.observe else None
-        through = decision.accepted or self._refusals.let_through(self._clock.monotonic())
-        if through is not None:
+        if self._is_told(subject, decision):
             self._events.emit(decision_event(decision, subject, at=self.now, stored=stored))
         return decision
+
+    def _is_told(self, subject: Subject, decision: Decision) -> bool:
+        now = self._clock.monotonic()
+        if not decision.accepted:
+            return self._refusals.let_through(now) is not None
+        # A session is dear to whoever wants one. Through a relay, names cost next to nothing.
+        return subject.address is not None or self._relayed.let_through(now) is not None
 
     def objection(self, node_id: str, public_key: bytes) -> DropReason | None:
         """What speaks against an id and its key that no handshake has put to the test.

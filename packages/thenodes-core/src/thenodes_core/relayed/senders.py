@@ -73,7 +73,8 @@ class Senders:
         self._admission = admission
         self._node_id = node_id
         self._sealed_only = sealed_only
-        self._recent = RecentIds()
+        # Of those who prove who they are, and of those who claim it.
+        self._recent, self._recent_claims = RecentIds(), RecentIds()
         # By card, and by the id that somebody claims.
         self._sealed: dict[bytes, Sender] = {}
         self._unsealed: dict[str, Sender] = {}
@@ -102,7 +103,7 @@ class Senders:
         sender = self._unsealed.get(node_id)
         if sender is None or now - sender.judged_at > _JUDGED_SECONDS:
             refused = self._judge_claim(node_id)
-            sender = Sender(node_id, Verified.NONE, self._recent, refused, now)
+            sender = Sender(node_id, Verified.NONE, self._recent_claims, refused, now)
             _remember(self._unsealed, node_id, sender)
         return sender
 
