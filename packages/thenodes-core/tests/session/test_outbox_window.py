@@ -146,14 +146,53 @@ async def test_what_follows_in_the_same_turn_waits_for_the_writer() -> None:
     assert await taker == b"23"
 
 
-async def test_frames_that_do_not_fit_one_message_are_left_to_the_writer() -> None:
+async def test_full_messages_go_out_at_once_and_the_rest_is_left_to_the_writer() -> None:
     wire = Wire()
     outbox, taker = await idle(wire, coalesce_bytes=2)
 
-    outbox.offer_all([b"1", b"2", b"3"])
+    outbox.offer_all([b"1", b"2", b"3", b"4", b"5"])
 
-    assert wire.sent == []
-    assert [await taker, await outbox.take()] == [b"12", b"3"]
+    assert wire.sent == [b"12", b"34"]
+    assert outbox.size_bytes == 1
+    assert await taker == b"5"
+
+
+async def test_what_a_link_does_not_take_at_once_keeps_its_place() -> None:
+    wire = Wire(is_open=False)
+    outbox, taker = await idle(wire, coalesce_bytes=2)
+
+    assert outbox.offer_all([b"1", b"2", b"3"]) == 3
+    assert outbox.offer_all([b"4", b"5"]) == 2
+
+    assert (wire.sent, outbox.size_bytes) == ([], 5)
+    assert b"".join([await taker or b"", *await taken(outbox)]) == b"12345"
+
+
+async def test_many_batches_of_one_turn_do_not_fill_the_window_of_a_link_that_takes_them() -> None:
+    wire = Wire()
+    outbox, taker = await idle(wire, coalesce_bytes=4, window_bytes=8, outbox_bytes=8)
+
+    assert [outbox.offer_all([b"12", b"34", b"5"]) for _ in range(10)] == [3] * 10
+
+    assert outbox.size_bytes < 8
+    outbox.close()
+    assert b"".join(wire.sent) + (await taker or b"") == b"12345" * 10
+
+
+async def test_room_that_handing_over_makes_is_told() -> None:
+    wire = Wire(is_open=False)
+    outbox, taker = await idle(wire, coalesce_bytes=4, window_bytes=8, outbox_bytes=8)
+    told: list[str] = []
+    outbox.offer_all([b"1234", b"5678"])
+    outbox.on_room(lambda: told.append("room"))
+    wire.is_open = True
+
+    assert outbox.offer_all([b"9"]) == 0
+
+    assert wire.sent == [b"1234", b"5678"]
+    await settle()
+    assert told == ["room"]
+    await end(outbox, taker)
 
 
 async def test_a_single_frame_goes_out_at_once_however_long() -> None:
