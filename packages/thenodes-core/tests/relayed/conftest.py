@@ -224,7 +224,7 @@ class Receiver:
         return self.plugins.had[before:]
 
     def _settle(self, frame: Frame, settled: Settled) -> None:
-        assert frame.header.delivery is None or frame.header.qos == QoS.RELIABLE
+        assert frame.header.qos in (QoS.RELIABLE, None)
         delivery = frame.header.delivery
         self.settled.append((b"" if delivery is None else delivery.message_id, settled))
 

@@ -249,6 +249,21 @@ async def test_a_word_of_delivery_may_come_reliably(bob: Any, alice: Any) -> Non
     assert [message.body for message in bob.confirmed] == [word.body]
 
 
+async def test_a_frame_that_names_no_qos_is_answered_as_a_reliable_one(
+    bob: Any, alice: Any
+) -> None:
+    frames = bob.seal(alice, qos=None), bob.seal(alice, number=2, qos=None, life_ms=0)
+    await bob.clock.advance(0.001)
+
+    assert len(bob.deliver(*frames, frames[0])) == 1
+    await had(bob, Fate.HAD)
+    bob.deliver(frames[0])
+
+    (number, refused), *others = bob.settled
+    assert (number, refused.status, refused.reason) == (name(2), "error", Reason.TIMEOUT)
+    assert others == [(name(1), OK), (name(1), DUP), (name(1), DUP)]
+
+
 async def test_a_word_of_delivery_is_not_confirmed_itself(bob: Any, alice: Any) -> None:
     word = structs.replace(asking(), body=DeliveryAck(uuid.UUID(int=5), "ok"))
 

@@ -210,7 +210,7 @@ class CardInfo(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """What became of a reliable frame that was handed to `ServiceDoor.deliver`.
+    """What became of a frame that was handed to `ServiceDoor.deliver`, if it is reliable.
 
     Attributes:
         status: of the ACK: `ok`, `dup` or `error`.
@@ -415,9 +415,10 @@ class ServiceDoor(Protocol):
         Args:
             relay: node id of who brought them.
             frames: in order.
-            settled: called for each frame of QoS `reliable`, at once or later: when the
-                plugins' handlers have returned and that is on disk. Not called for one that
-                nobody may acknowledge; it will be sent again.
+            settled: called for each frame of QoS `reliable`, and for each that names none and
+                may be that by its binding, at once or later: when the plugins' handlers have
+                returned and that is on disk. Not called for one that nobody may acknowledge;
+                it will be sent again.
         """
         ...
 

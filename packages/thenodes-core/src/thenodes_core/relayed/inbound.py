@@ -63,7 +63,8 @@ _NO_TEXT = Text("")
 
 # Looked at for every frame: an enumeration's member is slower to get and compare.
 _SEALED, _FRAME, _PLAIN_FORMS = int(PayloadForm.SEALED), int(PayloadForm.FRAME), 3
-_RELIABLE = str(QoS.RELIABLE)
+# Of a frame that names no QoS the relay alone knows it, and may wait for a word.
+_ANSWERED = frozenset({str(QoS.RELIABLE), None})
 
 # After so many frames it is looked how many new session keys were among them, and after so
 # many keys the event loop's other tasks have a turn: some 50 ms.
@@ -180,7 +181,7 @@ class RelayedInbound:
             try:
                 sender, message = self._open(frame, now_ms, now)
                 header = frame.header
-                if header.qos == _RELIABLE:
+                if header.qos in _ANSWERED:
                     item = self._reliable.take(sender.name, message, frame, settled, now_ms)
                     if item is not None:
                         tracked.append(item)
@@ -276,7 +277,7 @@ class RelayedInbound:
     def _refuse(self, relay: str, frame: Frame, refused: Refused, settled: SettledCallback) -> None:
         self._drop(refused.reason)
         # Without a word it comes again.
-        if frame.header.qos == _RELIABLE and refused.reason is not DropReason.TOO_MANY_KEYS:
+        if frame.header.qos in _ANSWERED and refused.reason is not DropReason.TOO_MANY_KEYS:
             settled(frame, Settled("error", refused.told, refused.detail))
         if refused.reason is DropReason.DUPLICATE:
             return
@@ -330,7 +331,7 @@ def _with_delivery(message: Message, header: ForwardHeader) -> Message:
     if outer is None or own.message_id.bytes != outer.message_id:
         raise Refused(DropReason.BAD_FRAME, "encloses a frame of another message_id")
     asks = own.delivery_class is not DeliveryClass.FIRE_AND_FORGET
-    if asks and header.qos != _RELIABLE:
+    if asks and header.qos not in _ANSWERED:
         raise Refused(DropReason.BAD_FRAME, f"asks for {own.delivery_class} without that qos")
     times = {"created_at": outer.created_at, "expires_at": outer.expires_at}
     return structs.replace(message, delivery=structs.replace(own, **times))
