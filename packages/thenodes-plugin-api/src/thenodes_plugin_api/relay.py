@@ -79,6 +79,7 @@ class Relay(Protocol):
 
         Raises:
             PayloadTooLarge: over the frame limit.
+            OutboxFull: no room in time.
             KindNotAllowed: a kind that belongs to the node.
             ValueError: `sequence` is out of bounds.
         """
