@@ -38,7 +38,7 @@ class FalseRelay:
         node: the node.
         cards: by target, what is handed out; what a test puts here is not checked.
         confirms: whether reliable frames are acknowledged.
-        answer: makes the answer to a bind; a test may have another.
+        answer: makes the answer to a bind, or nothing; a test may have another.
         binds: what it was asked.
         frames: what it was given.
         acks: ACKs that it was given.
@@ -48,7 +48,7 @@ class FalseRelay:
         self.node = node
         self.cards: dict[str, bytes] = {}
         self.confirms = True
-        self.answer: Callable[[RelayBind], Body | bytes] = self.grant
+        self.answer: Callable[[RelayBind], Body | bytes | None] = self.grant
         self.binds: list[RelayBind] = []
         self.frames: list[Frame] = []
         self.acks: list[Ack] = []
@@ -80,7 +80,7 @@ class FalseRelay:
         if isinstance(answer, bytes):
             # As it is, also to a peer that speaks JSON.
             cast("SessionService", session)._outbox.offer(answer)
-        else:
+        elif answer is not None:
             session.send(answer)
 
     def _take_ack(self, session: ServiceSession, message: Message) -> None:

@@ -107,6 +107,25 @@ async def test_answers_that_nobody_asked_for_change_nothing_and_are_counted(
         assert no_faults(relay, alice.node, bob.node)
 
 
+async def test_an_answer_counts_from_the_relay_alone_that_was_asked(tmp_path: Path) -> None:
+    async with town(tmp_path) as made:
+        relays, alice, bob = await deceived(made, "relay-a", "relay-b")
+        for relay in relays:
+            relay.answer = lambda bind: None
+        sending = begin(alice, bob.node_id, RELIABLE)
+        await made.until(lambda: any(relay.binds[-1].target == bob.node_id for relay in relays))
+        asked, other = sorted(relays, key=lambda relay: relay.binds[-1].target != bob.node_id)
+
+        other.session(alice.node.id).send(asked.grant(asked.binds[-1]))
+        await made.clock.advance(0.5)
+
+        assert alice.node.counters.get("relay_client_ignored", reason="bind_ack") == 1
+        assert asked.frames + other.frames == []
+        asked.session(alice.node.id).send(asked.grant(asked.binds[-1]))
+        await made.until(sending.done)
+        assert (await sending).relay == asked.id
+
+
 WORDS: dict[str, Callable[[str, str, uuid.UUID], Body]] = {
     "stored": lambda me, to, known_as: Ack(me, to, 0, "stored", known_as),
     "dup": lambda me, to, known_as: Ack(me, to, 0, "dup", known_as),
