@@ -178,7 +178,6 @@ async def tell(
         for hub in made:
             await until(lambda hub=hub: _is_done(hub), "every frame to be acknowledged", seconds)  # type: ignore[misc]
             stored += await hub.counter("relay_stored")
-            assert hub.stored() == {}
         assert stored > 0
         _check(receiver, story, sent, in_order=relays == 1)
 
@@ -194,7 +193,8 @@ def _check(receiver: User, story: Story, sent: set[str], *, in_order: bool) -> N
 
 
 async def _is_done(hub: Hub) -> bool:
-    return bool((await hub.told())["frames"] == 0)
+    # What was acknowledged is counted at once, and removed a moment later.
+    return (await hub.told())["frames"] == 0 and not hub.stored()
 
 
 @pytest.mark.timeout(90)
