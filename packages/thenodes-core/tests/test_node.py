@@ -36,6 +36,7 @@ from thenodes_plugin_api import (
     Event,
     Extension,
     Message,
+    NoRoute,
     Payload,
     PeerJoined,
     PeerLeft,
@@ -45,6 +46,7 @@ from thenodes_plugin_api import (
     PluginEvent,
     RealmDefaults,
     SystemEvent,
+    Text,
 )
 
 
@@ -158,6 +160,16 @@ async def test_a_plugin_asks_another_node_and_gets_its_answer(town: Town) -> Non
     answer = await one.ctx.request(second.id, "echo.ask", Payload.json([1]))
 
     assert (answer.sender, answer.payload) == (second.id, Payload.json([1]))
+
+
+async def test_where_a_node_cannot_be_reached_one_error_says_all(town: Town) -> None:
+    echo = Echo()
+    node = await town.start(plugins={"echo": echo})
+
+    for send in (node.send, echo.ctx.send):
+        with pytest.raises(NoRoute, match="no session with far") as raised:
+            await send("far", Text("hi"))
+        assert raised.value.__context__ is None
 
 
 async def test_each_of_two_connected_nodes_sees_the_other(town: Town) -> None:

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thenodes_core.node_id import derive_node_id, fingerprint
+from thenodes_core.node_id import derive_node_id, fingerprint, may_be_derived
 
 
 def test_a_fingerprint_is_sha_256_in_lowercase_hex() -> None:
@@ -32,3 +33,13 @@ def test_a_derived_id_is_the_first_20_bytes_of_the_fingerprint(public_key: bytes
 
 def test_keys_that_differ_in_one_bit_have_different_ids() -> None:
     assert derive_node_id(b"key\x00") != derive_node_id(b"key\x01")
+
+
+@pytest.mark.parametrize(
+    ("node_id", "may_be"),
+    [(derive_node_id(b"key"), True), ("kitchen", False), ("a" * 31, False), ("A" * 32, False)],
+)
+def test_an_id_that_was_chosen_is_told_from_one_that_may_be_a_keys(
+    node_id: str, may_be: bool
+) -> None:
+    assert may_be_derived(node_id) is may_be

@@ -209,9 +209,11 @@ class Node:
             await self.peers.send(to, body, payload, timeout_seconds=timeout_seconds)
             return _SENT
         except NotConnected:
-            return await self._outbound.send(
-                to, body, payload, options=options, timeout_seconds=timeout_seconds
-            )
+            # What is said of the way through relays is not to read as a failure of this one.
+            pass
+        return await self._outbound.send(
+            to, body, payload, options=options, timeout_seconds=timeout_seconds
+        )
 
     def broadcast(self, body: Body, payload: Payload | None = None) -> int:
         """Queue a message for every connected peer; see `PeerManager.broadcast`."""

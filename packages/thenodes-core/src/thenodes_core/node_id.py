@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 
-__all__ = ["derive_node_id", "fingerprint", "id_of_fingerprint"]
+__all__ = ["derive_node_id", "fingerprint", "id_of_fingerprint", "may_be_derived"]
 
 _ID_BYTES = 20
+_DERIVED = re.compile("[a-z2-7]{32}")
 
 
 def fingerprint(public_key: bytes) -> str:
@@ -23,6 +25,11 @@ def derive_node_id(public_key: bytes) -> str:
 def id_of_fingerprint(fingerprint: str) -> str:
     """As `derive_node_id`, where only the key's fingerprint is known."""
     return _encode(bytes.fromhex(fingerprint))
+
+
+def may_be_derived(node_id: str) -> bool:
+    """Whether an id looks like a key's; one that does not was chosen."""
+    return _DERIVED.fullmatch(node_id) is not None
 
 
 def _encode(digest: bytes) -> str:

@@ -186,6 +186,18 @@ def test_nothing_is_sealed_for_a_node_without_a_card() -> None:
     assert caught.value.reason is Reason.NO_CARD
 
 
+@pytest.mark.parametrize(
+    ("to", "way_out"),
+    [
+        ("kitchen", "its id was chosen, so its key has to be met in a session, pinned or trusted"),
+        ("a2" * 16, "it has to open its mailbox at a relay again"),
+    ],
+)
+def test_what_helps_where_there_is_no_card_depends_on_the_id(to: str, way_out: str) -> None:
+    with pytest.raises(NoRoute, match=way_out):
+        Rig().wrap(Text("hi"), to=to)
+
+
 def test_nothing_is_sealed_for_a_key_that_is_none() -> None:
     rig = Rig()
     rig.cards[rig.bob.node_id] = structs.replace(rig.bob.card, sealing_key=bytes(32))

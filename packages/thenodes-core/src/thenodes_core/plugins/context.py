@@ -200,18 +200,20 @@ class Context:
             raise not_allowed(body)
         if options is not None and options.confirm:
             return await self._send_confirmed(to, body, payload, timeout_seconds, options)
-        outcome = _SENT
+        outcome: DeliveryOutcome | None = _SENT
         try:
             await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
         except NotConnected:
+            outcome = None
+        except OutboxFull:
+            await self._refuse()
+            raise
+        if outcome is None:
             begun = self._delivery.begin(to, body, payload, options)
             if isinstance(begun, DeliveryOutcome):
                 outcome = begun
             else:
                 outcome = await self._finish(begun, timeout_seconds)
-        except OutboxFull:
-            await self._refuse()
-            raise
         left = self._sends_left = self._sends_left - 1
         if not left:
             self._sends_left = _SENDS_A_TURN
@@ -234,10 +236,11 @@ class Context:
             await self._refuse()
             raise
         except NotConnected:
-            begun = self._delivery.begin(to, body, payload, options)
-            if isinstance(begun, DeliveryOutcome):
-                return begun
-            return await self._finish(begun, seconds)
+            pass
+        begun = self._delivery.begin(to, body, payload, options)
+        if isinstance(begun, DeliveryOutcome):
+            return begun
+        return await self._finish(begun, seconds)
 
     async def _finish(self, begun: Begun, seconds: float) -> DeliveryOutcome:
         try:

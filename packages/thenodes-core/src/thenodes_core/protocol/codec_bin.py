@@ -250,7 +250,8 @@ class BinaryCodec:
             try:
                 check_header(body.code, len(header), self._limits)
             except ProtocolError as error:
-                raise PayloadTooLarge(str(error)) from error
+                problem = f"{body.token}: {error}; what is larger goes into a payload"
+                raise PayloadTooLarge(problem) from error
         return header
 
     def _decode_head(self, head: bytes) -> _Decoded | None:

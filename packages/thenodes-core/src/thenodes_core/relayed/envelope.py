@@ -29,6 +29,7 @@ from thenodes_plugin_api import (
 )
 
 from ..limits import Limits
+from ..node_id import may_be_derived
 from ..protocol.card import Card
 from ..protocol.codec import Codec
 from ..protocol.forward import pack_forward
@@ -200,13 +201,19 @@ class Envelopes:
             self._cards.pop(to, None)
             raise NoRoute(
                 Reason.NO_CARD,
-                f"no valid card of {to} is known, so nothing can be sealed for it; it has to open "
-                'its mailbox at a relay again, or both set network.relay.seal = "off"',
+                f"no valid card of {to} is known, so nothing can be sealed for it; {_way_out(to)}, "
+                'or both set network.relay.seal = "off"',
             )
         if len(self._cards) >= _CARDS:
             self._cards.clear()
         self._cards[to] = card, min(now_ms + _CARD_MS, card.not_after + 1)
         return card
+
+
+def _way_out(to: str) -> str:
+    if may_be_derived(to):
+        return "it has to open its mailbox at a relay again"
+    return "its id was chosen, so its key has to be met in a session, pinned or trusted first"
 
 
 def check_size(frame: bytes, most: int, relay: str) -> None:

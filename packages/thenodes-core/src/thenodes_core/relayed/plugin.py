@@ -12,6 +12,7 @@ __all__ = ["check_relay", "relay_plugins"]
 
 _PLUGIN = "relay"
 _PACKAGE = "thenodes-relay"
+_NOT_INSTALLED = "TN-P010"
 _TABLE = "network.relay"
 
 
@@ -29,7 +30,9 @@ def check_relay(table: RelayTable, host: PluginHost) -> None:
     if not table.is_on or host.serves(_TABLE):
         return
     rejected = [verdict for verdict in host.rejected if _PLUGIN in (verdict.id, verdict.origin)]
-    if rejected:
+    if any(_NOT_INSTALLED in verdict.codes for verdict in rejected):
+        why = "and it is not installed"
+    elif rejected:
         why = f"and it was rejected: {rejected[0]}"
     elif any(status.id == _PLUGIN for status in host.status()):
         why = "and the plugin of that id is another: its manifest does not name that table"
