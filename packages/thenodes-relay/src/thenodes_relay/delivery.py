@@ -12,6 +12,7 @@ from .counters import Counter, Tally
 from .flow import IN_FLIGHT_MAX, WINDOW_BYTES, AckKey, Flow, InFlight, ack_key, marked
 from .retry import Retries
 from .store.base import FrameStore, Stored
+from .store.errors import StoreError
 
 __all__ = ["Delivery", "Released"]
 
@@ -64,6 +65,8 @@ class Delivery:
         self._monotonic = clock.monotonic
         self._spawn = spawn
         self._in_flight: dict[int, tuple[Flow, AckKey]] = {}
+        # Those whose frames could not be read.
+        self._stuck: list[Flow] = []
         self._removed: list[int] = []
 
     def begin(self, flow: Flow, session: ServiceSession) -> None:
@@ -123,7 +126,11 @@ class Delivery:
             self.gone(row)
 
     def repeat_due(self) -> None:
-        """Hand over again what was not acknowledged in time."""
+        """Hand over again what was not acknowledged in time, and go on where the disk failed."""
+        stuck, self._stuck = self._stuck, []
+        for flow in stuck:
+            if flow.session is not None:
+                self._drain(flow)
         due: dict[str, tuple[Flow, list[int]]] = {}
         now = self._monotonic()
         for row in self._unacked.due(now):
@@ -144,6 +151,9 @@ class Delivery:
         try:
             while flow.session is not None and flow.is_behind:
                 await self._read_on(flow, flow.session)
+        except StoreError:
+            self._stuck.append(flow)
+            raise
         finally:
             flow.is_draining = False
 
@@ -259,7 +269,14 @@ class Delivery:
             if not frames or flow.session is not session:
                 return
             after = frames[-1].row
-            again = [f for f in frames if f.row in waiting and f.row in self._in_flight]
+            now_ms = int(self._time() * 1000)
+            again = [
+                frame
+                for frame in frames
+                if frame.row in waiting
+                and frame.row in self._in_flight
+                and frame.expires_at > now_ms
+            ]
             waiting = {row for row in waiting if row > after}
             count = session.offer([marked(frame.data) for frame in again])
             if count:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from thenodes_plugin_api import (
     FrameHandler,
@@ -35,6 +36,7 @@ from .router import Router
 from .settings import Settings
 from .stalls import Stalls
 from .store.base import FrameStore, Gone
+from .store.errors import StoreError
 from .targets import Targets
 
 __all__ = ["RelayServer"]
@@ -72,7 +74,7 @@ class RelayServer:
         self._is_expiring = False
         self._notices = Notices(self.guests.session, self._has_mailbox, store, self.tally)
         self._endings = Endings(self._notices, self.tally, self._alarms)
-        self.room = Room(settings, self.quotas, store, evicted=self._evicted, spawn=ctx.spawn)
+        self.room = Room(settings, self.quotas, store, evicted=self._evicted, spawn=self._spawn)
         self._delivery = self._make_delivery()
         self._intake = self._make_intake()
         self._lanes = self._make_lanes()
@@ -129,7 +131,7 @@ class RelayServer:
         if self.quotas.total.frames and not self._is_expiring:
             # Not awaited: a slow disk is not to hold up the repeats.
             self._is_expiring = True
-            self._ctx.spawn(self._expire(int(now * 1000)), name="expire")
+            self._spawn(self._expire(int(now * 1000)))
 
     def drain(self) -> int:
         """Take no more binds and frames, and tell everybody; returns how many were told."""
@@ -185,6 +187,9 @@ class RelayServer:
         finally:
             self._is_expiring = False
 
+    def _spawn(self, work: Coroutine[object, object, object]) -> object:
+        return self._ctx.spawn(_unless_disk_fails(work))
+
     def _evicted(self, gone: Sequence[Gone]) -> None:
         for frame in gone:
             self._end(frame, Cause.EVICTED, Counter.EVICTED)
@@ -206,7 +211,7 @@ class RelayServer:
             self.tally,
             late=lambda flow: self.targets.purge(flow.node),
             clock=self._ctx.clock,
-            spawn=self._ctx.spawn,
+            spawn=self._spawn,
         )
 
     def _make_intake(self) -> Intake:
@@ -242,7 +247,7 @@ class RelayServer:
             self._endings,
             self.store,
             self.tally,
-            spawn=self._ctx.spawn,
+            spawn=self._spawn,
         )
 
     def _make_binds(self) -> Binds:
@@ -274,3 +279,9 @@ class RelayServer:
             own=own,
             clock=self._ctx.clock,
         )
+
+
+async def _unless_disk_fails(work: Coroutine[object, object, object]) -> None:
+    # The store has told the operator; who works with it tries again, or does without.
+    with contextlib.suppress(StoreError):
+        await work

@@ -37,7 +37,7 @@ async def test_ten_thousand_binds_of_one_node_stop_at_its_limit(make_relay: Make
 
     assert relay.counters["relay_bound"] == 1024
     assert relay.counters["relay_refused_binds.quota"] == 10_000 - 1024
-    assert "bindings: 1024" in await relay.command("relay")
+    assert "routes     1024" in await relay.command("relay")
 
 
 async def test_a_card_that_is_forged_old_or_anothers_opens_no_mailbox(

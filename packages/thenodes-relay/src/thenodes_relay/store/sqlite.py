@@ -49,6 +49,7 @@ DURABILITY = {
 
 _WAITING_FRAMES = 65_536
 _WAITING_BYTES = 64 * 1024 * 1024
+_REPEAT_SECONDS = 60.0  # At most so often it is said that it cannot be read.
 
 _CLOSED = "the store is closed"
 
@@ -80,6 +81,7 @@ class SqliteStore:
         self._counts: Sequence[FlowCount] = ()
         self._waiting_bytes = 0
         self._generation = 0
+        self._told_at: float | None = None
         self._reader: Reader | None = None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="relay-store-reader")
         self._ended = asyncio.Event()
@@ -294,10 +296,18 @@ class SqliteStore:
             return await self._loop.run_in_executor(self._reading, self._with_reader, action)
         except sqlite3.Error as error:
             if not is_damage(error):
-                raise StoreError(f"{self._path}: {error}; it is not read now") from error
+                raise self._unread(error) from error
         if generation == self._generation:
             await self._act(_report_damage)
         return None
+
+    def _unread(self, error: sqlite3.Error) -> StoreError:
+        now = self._loop.time()
+        text = f"{self._path}: {error}; it is not read now"
+        if self._told_at is None or now - self._told_at >= _REPEAT_SECONDS:
+            self._told_at = now
+            self._on_problem(StoreProblem(f"{text}, and is tried again"))
+        return StoreError(text)
 
     def _with_reader(self, action: Callable[[Reader], _T]) -> _T:
         if self._reader is None:
