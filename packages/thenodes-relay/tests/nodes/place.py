@@ -6,10 +6,17 @@ from typing import Any
 
 from thenodes_core import Node
 from thenodes_core.clock import settle
-from thenodes_plugin_api import DeliveryOptions, DeliveryStatus, QoS, ServiceSession, Text
+from thenodes_plugin_api import (
+    DeliveryOptions,
+    DeliveryStatus,
+    QoS,
+    RelayBind,
+    ServiceSession,
+    Text,
+)
 
 from .town import Town, User
-from .wire import Heard, bind, send_raw
+from .wire import Heard, send_raw
 
 __all__ = ["Place", "no_faults", "place"]
 
@@ -83,6 +90,8 @@ async def place(made: Town, **table: Any) -> Place:
     await made.until(lambda: relay.counters.get("relay_bound") >= 2)
     await made.until(lambda: mallory.peers.service_session(relay.id))
     there = Place(made, relay, alice, bob, mallory)
-    await there.send(bind(bob.node.id))
+    assert there.session is not None
+    there.session.send(RelayBind(bob.node.id, True))
+    await made.until(there.heard.answers)
     assert there.heard.answers()[0].ok
     return there
