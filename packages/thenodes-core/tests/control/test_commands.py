@@ -164,7 +164,7 @@ def test_a_prefix_that_is_taken_is_refused(table: CommandTable, prefix: str) -> 
 async def test_help_lists_every_command_and_shell(table: CommandTable) -> None:
     reply = await table.run("help")
 
-    for name in ("help [plugin]", "version | about", "peers", "status", "kv"):
+    for name in ("help [word]", "version | about", "peers", "status", "kv"):
         assert name in reply.text
 
 
@@ -174,8 +174,17 @@ async def test_help_of_a_plugin_lists_its_commands(table: CommandTable) -> None:
     assert reply.data == {"kv put": "store a value", "kv list": ""}
 
 
+async def test_help_of_a_word_lists_the_commands_that_begin_with_it(table: CommandTable) -> None:
+    reply = await table.run("help peers")
+
+    assert reply.data == {
+        "peers": "list the connected peers",
+        "peers known": "list the known addresses, newest success first",
+    }
+
+
 async def test_help_of_no_plugin_is_an_error(table: CommandTable) -> None:
-    with pytest.raises(CommandError, match="no plugin has the prefix 'dance'"):
+    with pytest.raises(CommandError, match="no command begins with 'dance'"):
         await table.run("help dance")
 
 

@@ -143,7 +143,7 @@ class RelayServer:
         self._ctx.events.emit(
             NetworkEvent(
                 action="relay_draining",
-                detail=f"takes no new binds and frames; told {len(guests)} connected nodes",
+                detail=f"the relay takes no new binds and frames; it told {len(guests)} nodes",
                 at=self._ctx.clock.time(),
             )
         )

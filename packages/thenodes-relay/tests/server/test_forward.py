@@ -190,7 +190,7 @@ async def test_a_relay_that_is_drained_refuses_what_is_new_and_tells_everybody(
     assert bob.notices() == [(Reason.RESTARTING, None)]
     event = relay.context.event_log.events[-1]
     assert isinstance(event, NetworkEvent)
-    assert event.detail == "takes no new binds and frames; told 2 connected nodes"
+    assert event.detail == "the relay takes no new binds and frames; it told 2 nodes"
     assert relay.counters["relay_dropped.restarting"] == 1
 
 

@@ -60,7 +60,7 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
         status = node.status()
         return Reply(render_status(status), status)
 
-    table.add(Command("help", "list the commands, or those of a plugin", show_help, "[plugin]"))
+    table.add(Command("help", "list the commands, or those that begin so", show_help, "[word]"))
     table.add(Command("version", "version, node id and realm", version, aliases=("about",)))
     table.add(Command("peers", "list the connected peers", peers))
     table.add(Command("peers known", "list the known addresses, newest success first", known))
@@ -75,18 +75,23 @@ def _expect_none(name: str, words: Sequence[str]) -> None:
 def _help(table: CommandTable, words: Sequence[str]) -> Reply:
     if words:
         shell = table.shell(words[0])
-        if shell is None:
-            raise CommandError(f"no plugin has the prefix {words[0]!r}")
-        rows = [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
+        if shell is not None:
+            rows = [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
+        else:
+            rows = [_row(c) for c in table.commands if c.name.partition(" ")[0] == words[0]]
+        if shell is None and not rows:
+            raise CommandError(f"no command begins with {words[0]!r}; help lists what there is")
         return Reply(_table(rows), dict(rows))
-    rows = [
-        (" ".join(filter(None, (" | ".join((c.name, *c.aliases)), c.usage))), c.help)
-        for c in table.commands
-    ]
+    rows = [_row(c) for c in table.commands]
     rows += [
         (shell.prefix, f"enter the shell of the plugin {shell.prefix}") for shell in table.shells
     ]
     return Reply(_table(rows), dict(rows))
+
+
+def _row(command: Command) -> tuple[str, str]:
+    names = " | ".join((command.name, *command.aliases))
+    return f"{names} {command.usage}".rstrip(), command.help
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
