@@ -25,6 +25,7 @@ from ..selection import use_position
 from .agenda import Agenda
 from .asks import Asks
 from .carrier import RelayCarrier
+from .complaints import Complaints
 from .flight import Flight
 from .grants import Grants
 from .keeper import Keeper
@@ -38,6 +39,7 @@ __all__ = ["ClientStatus", "RelayClient", "RelayUse"]
 
 _CAPABILITY = "relay"
 _SHOWN = 8
+_DETAIL_SHOWN = 256
 
 # What a relay says of a frame where it has no such route, or the target is not there.
 _DOUBTS = (Reason.NOT_BOUND, Reason.UNKNOWN_TARGET, Reason.PEER_LEFT)
@@ -133,6 +135,7 @@ class RelayClient:
         )
         self._flight.wants_route = self._mender.mend
         self._receiver = Receiver(ctx)
+        self._complaints = Complaints(ctx)
         self._is_stopped = False
 
     @property
@@ -210,6 +213,7 @@ class RelayClient:
             self._door.count(ClientCounter.IGNORED, reason="notify")
             return
         self._door.count(ClientCounter.NOTIFIED, reason=notify.notif_type.value)
+        self._complaints.notified(link.relay, notify)
         if self._heed(link, session, notify):
             return
         self._door.dispatch(
@@ -237,7 +241,8 @@ class RelayClient:
         """Draw the conclusions; returns whether plugins need not hear of it."""
         if notify.notif_type is Reason.RESTARTING:
             if not link.is_leaving:
-                self._ctx.logger.warning("%s takes nothing more: %s", link.relay, notify.detail)
+                detail = (notify.detail or "it says no more")[:_DETAIL_SHOWN]
+                self._ctx.logger.warning("%s takes nothing more: %s", link.relay, detail)
             link.is_leaving = True
         elif notify.notif_type in _DOUBTS and notify.message_id is not None:
             message_id = notify.message_id.bytes

@@ -15,6 +15,7 @@ from .mailboxes import Choice, Mailboxes, order_relays
 
 __all__ = ["Keeper"]
 
+_SHOWN = 256
 _ASK_SECONDS = 5.0
 _CARD_SECONDS = 3600.0
 
@@ -83,7 +84,7 @@ class Keeper:
         if mailbox is None or mailbox.binding_id != notify.binding_id:
             return False
         words = f"{link.relay} ended the mailbox of this node: {notify.notif_type}"
-        words += f", {notify.detail}" if notify.detail else ""
+        words += f", {notify.detail[:_SHOWN]}" if notify.detail else ""
         self._refused(link.relay, notify.notif_type, notify.retry_after, words)
         self.tend()
         return True
