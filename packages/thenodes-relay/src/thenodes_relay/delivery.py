@@ -33,14 +33,14 @@ class Delivery:
     Order is that of the rows. A reliable frame stays stored until its target acknowledged it
     over the session that brought it, and is handed over again after a while, and in the next
     session; another is removed as it is handed over. One task reads from the store for a
-    target, as long as there is something to read.
+    target, as long as there is something to read; where that fails, `repeat_due` goes on.
 
     Args:
         store: keeps the frames.
         unacked: when to repeat.
         released: told of every frame that is removed.
         tally: counts.
-        late: told of a frame that was stored after its mailbox had ended.
+        late: told of a frame that was stored after its mailbox had ended; removes it.
         clock: the node's.
         spawn: runs work in the background.
     """
@@ -52,7 +52,7 @@ class Delivery:
         released: Released,
         tally: Tally,
         *,
-        late: Callable[[Flow], None],
+        late: Callable[[Stored], None],
         clock: Clock,
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
@@ -67,7 +67,7 @@ class Delivery:
         self._in_flight: dict[int, tuple[Flow, AckKey]] = {}
         # Those whose frames could not be read.
         self._stuck: list[Flow] = []
-        self._removed: list[int] = []
+        self._removed: set[int] = set()
 
     def begin(self, flow: Flow, session: ServiceSession) -> None:
         """The target is there: drain what is stored for it."""
@@ -84,10 +84,10 @@ class Delivery:
 
     def stored(self, flow: Flow, frame: Stored) -> None:
         """A frame for the target was stored just now."""
-        flow.note_stored(frame.row, frame.qos)
         if flow.is_closed:
-            self._late(flow)
+            self._late(frame)
             return
+        flow.note_stored(frame.row, frame.qos)
         if flow.session is None:
             return
         if flow.is_behind:
@@ -112,13 +112,17 @@ class Delivery:
 
     def gone(self, row: int, flow: Flow | None = None) -> None:
         """A frame ended otherwise: it is not handed over, and nobody waits for its ACK."""
-        if flow is not None and flow.is_draining:
+        if flow is not None and row <= flow.held_row:
             flow.ended.add(row)
         if found := self._in_flight.pop(row, None):
             flow, key = found
             del flow.in_flight[key]
             self._unacked.acked(row)
             flow.room.set()
+
+    def is_done_with(self, row: int) -> bool:
+        """Whether a frame is about to be removed: its target has it, whoever ends it besides."""
+        return row in self._removed
 
     def forget(self) -> None:
         """What was stored is lost: nothing of it is repeated."""
@@ -139,7 +143,8 @@ class Delivery:
                 self._unacked.sent(row, now)
                 due.setdefault(found[0].node, (found[0], []))[1].append(row)
         for flow, rows in due.values():
-            if flow.session is not None:
+            # What the session would not take is not read.
+            if flow.session is not None and flow.session.waiting_bytes < WINDOW_BYTES // 2:
                 self._spawn(self._repeat(flow, flow.session, sorted(rows)))
 
     def _drain(self, flow: Flow) -> None:
@@ -156,10 +161,11 @@ class Delivery:
             raise
         finally:
             flow.is_draining = False
+            flow.drop_hold()
 
     async def _read_on(self, flow: Flow, session: ServiceSession) -> None:
         known = flow.known_row
-        flow.ended.clear()
+        flow.drop_hold()
         frames = await self._store.take(flow.node, flow.cursor, _TAKE_FRAMES)
         if flow.session is not session:
             return
@@ -168,7 +174,7 @@ class Delivery:
             if flow.known_row <= flow.cursor:
                 flow.catch_up()
             return
-        at = 0
+        at, flow.held_row = 0, frames[-1].row
         while at < len(frames):
             taken = self._hand_over(flow, session, frames[at:])
             at += taken
@@ -281,14 +287,16 @@ class Delivery:
             count = session.offer([marked(frame.data) for frame in again])
             if count:
                 self._tally.add(Counter.REDELIVERED, count)
+            if count < len(again):
+                return
 
     def _remove(self, row: int) -> None:
-        self._removed.append(row)
-        if len(self._removed) == 1:
+        if not self._removed:
             asyncio.get_running_loop().call_soon(self.flush)
+        self._removed.add(row)
 
     def flush(self) -> None:
         """Remove what is done with from the store."""
         if self._removed:
-            rows, self._removed = self._removed, []
-            self._store.remove(rows)
+            rows, self._removed = self._removed, set()
+            self._store.remove(sorted(rows))

@@ -70,7 +70,8 @@ class Flow:
         fresh: frames that were stored in this turn of the loop.
         in_flight: reliable frames that the target has and did not acknowledge.
         is_draining: whether somebody reads from the store.
-        ended: rows of which what was read last is not to be handed over any more.
+        held_row: the last row of what was read and is handed over now; 0 where nothing is.
+        ended: rows of it that are not to be handed over any more.
         sent_row: up to this row all were handed over in an earlier session.
         queue: frames that wait in memory until the session takes them.
         room: set when there may be room again, or another session.
@@ -83,6 +84,7 @@ class Flow:
         "cursor",
         "ended",
         "fresh",
+        "held_row",
         "in_flight",
         "is_behind",
         "is_closed",
@@ -111,6 +113,7 @@ class Flow:
         self.fresh: list[Stored] = []
         self.in_flight: dict[AckKey, InFlight] = {}
         self.is_draining = False
+        self.held_row = 0
         self.ended: set[int] = set()
         self.sent_row = 0
         self.room = asyncio.Event()
@@ -152,3 +155,10 @@ class Flow:
         self.cursor = max(self.cursor, self.known_row)
         self.plain_row = min(self.plain_row, self.cursor)
         self.is_behind = False
+        if not self.queue:
+            self.blocked_since = None
+
+    def drop_hold(self) -> None:
+        """Nothing is read from the store and still to be handed over."""
+        self.held_row = 0
+        self.ended.clear()

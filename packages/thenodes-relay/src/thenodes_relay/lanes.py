@@ -115,6 +115,9 @@ class Lanes:
                 self._wait(flow, session)
                 return
         self._waiting.pop(flow.node, None)
+        if not flow.is_draining:
+            # What waited may have ended otherwise: the target has room, and nothing to take.
+            flow.blocked_since = None
 
     def _expired(self, flow: Flow, frames: Iterable[Stored]) -> None:
         for frame in frames:

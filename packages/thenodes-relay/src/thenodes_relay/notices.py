@@ -44,6 +44,7 @@ class Notices:
         self._waiting: dict[str, deque[RelayNotify]] = {}
         self._missed: dict[str, int] = {}
         self._kept: dict[str, int] = {}
+        self._giving: dict[str, bool] = {}
 
     def tell(self, origin: str, notice: RelayNotify) -> None:
         """Tell an origin, now or later."""
@@ -81,10 +82,34 @@ class Notices:
             self._tally.add(Counter.NOTICES_LOST, lost, Reason.PEER_LEFT)
 
     async def give_kept(self, origin: str) -> None:
-        """Give a present origin what was kept while it was away."""
-        self._kept.pop(origin, None)
+        """Give a present origin what was kept while it was away.
+
+        Raises:
+            StoreError: the disk fails; nothing was given, and all is kept.
+        """
+        if origin in self._giving:
+            self._giving[origin] = True
+            return
+        self._giving[origin] = True
+        try:
+            while self._giving[origin]:
+                # Whoever comes meanwhile has it looked at once more, not read twice at a time.
+                self._giving[origin] = False
+                await self._give(origin)
+        finally:
+            del self._giving[origin]
+
+    def joined(self, origin: str) -> None:
+        """An origin has a session, perhaps in the place of one that did not take what waits."""
+        self._flush(origin)
+
+    async def _give(self, origin: str) -> None:
         rows = []
-        for kept in await self._store.notices(origin):
+        waiting = await self._store.notices(origin)
+        if self._find(origin) is None:
+            return
+        self._kept.pop(origin, None)
+        for kept in waiting:
             rows.append(kept.row)
             with contextlib.suppress(msgspec.DecodeError):
                 self.tell(origin, msgspec.msgpack.decode(kept.data, type=RelayNotify))

@@ -33,7 +33,7 @@ class Room:
     """Says whether a frame may be kept; what is full of bulk frames is made room in.
 
     A bulk frame that makes way is gone a moment after the other was admitted, so for that
-    moment the limits are exceeded by as much.
+    moment the limits are exceeded by as much; where the store fails, until there is room again.
 
     Args:
         settings: the limits of frames.
@@ -110,7 +110,9 @@ class Room:
     def give_back(self, to: str, sender: str, qos: QoS, size: int, *, stranger: bool) -> None:
         """Give back the room of a frame that is kept no more."""
         key = (sender, qos, stranger)
-        if key in self._kept.get(to, {}):
+        if (depth := self._kept.get(to, {}).get(key)) is not None:
+            # Where what was stored is lost, frames end that are not counted any more.
+            size = depth.bytes if depth.frames == 1 else min(size, depth.bytes)
             self._quotas.give_back(to, sender, qos, size, stranger=stranger)
             self._note(to, key, -1, -size)
 

@@ -109,6 +109,7 @@ class RelayServer:
             stranger = self._admission.is_stranger(peer.node_id, peer.fingerprint)
             kept_out = self._admission.admit(peer.node_id, peer.fingerprint)
             self.guests.add(Guest(session, peer.fingerprint, kept_out, stranger=stranger))
+            self._notices.joined(peer.node_id)
 
     def session_left(self, session: ServiceSession, reason: Reason) -> None:
         """A session ended."""
@@ -125,6 +126,7 @@ class RelayServer:
         deadline = self.bindings.next_deadline
         if deadline is not None and deadline <= now:
             self.targets.end(self.bindings.expire(now))
+        self.targets.resume()
         self._delivery.repeat_due()
         self._lanes.expire()
         self.stalls.look()
@@ -195,6 +197,8 @@ class RelayServer:
             self._end(frame, Cause.EVICTED, Counter.EVICTED)
 
     def _end(self, frame: Gone, cause: Cause, counter: Counter) -> None:
+        if self._delivery.is_done_with(frame.row):
+            return
         self._delivery.gone(frame.row, self.targets.flows.get(frame.to))
         self.room.give_back(frame.to, frame.sender, frame.qos, frame.size, stranger=frame.stranger)
         refused = cause.refuse(target=frame.to)
@@ -209,7 +213,7 @@ class RelayServer:
             Retries(random.random),
             self.room.give_back,
             self.tally,
-            late=lambda flow: self.targets.purge(flow.node),
+            late=lambda frame: self.targets.end_late(frame),
             clock=self._ctx.clock,
             spawn=self._spawn,
         )

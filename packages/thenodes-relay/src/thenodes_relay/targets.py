@@ -20,6 +20,7 @@ from .quotas import Quotas
 from .room import Room
 from .store.base import FlowCount, FrameStore, Stored
 from .store.base import Mailbox as KeptMailbox
+from .store.errors import StoreError
 
 __all__ = ["Targets"]
 
@@ -73,6 +74,8 @@ class Targets:
         self._tally = tally
         self._spawn = spawn
         self._purging: set[str] = set()
+        self._unpurged: set[str] = set()
+        self._untold: set[str] = set()
         self.flows: dict[str, Flow] = {}
 
     def restore(self, kept: KeptMailbox, now: float) -> None:
@@ -165,14 +168,36 @@ class Targets:
             self._purging.add(node)
             self._spawn(self._purge(node))
 
+    def end_late(self, frame: Stored) -> None:
+        """End a frame that was on its way into the store when its mailbox ended."""
+        self._store.remove([frame.row])
+        self._end_stored(frame)
+
+    def resume(self) -> None:
+        """Go on with what the store failed in."""
+        unpurged, self._unpurged = self._unpurged, set()
+        for node in unpurged:
+            self._spawn(self._purge(node))
+        untold, self._untold = self._untold, set()
+        for node in untold:
+            self._spawn(self._give_kept(node))
+
+    async def _give_kept(self, node: str) -> None:
+        try:
+            await self._notices.give_kept(node)
+        except StoreError:
+            self._untold.add(node)
+
     async def _purge(self, node: str) -> None:
         try:
             while frames := await self._store.take(node, 0, _PURGE_FRAMES):
                 self._store.remove([frame.row for frame in frames])
                 for frame in frames:
                     self._end_stored(frame)
-        finally:
-            self._purging.discard(node)
+        except StoreError:
+            self._unpurged.add(node)
+            return
+        self._purging.discard(node)
         flow, mailbox = self.flows.get(node), self._bindings.mailbox(node)
         if flow is not None and mailbox is not None and mailbox.session is not None:
             self._begin(flow, mailbox.session)
@@ -182,7 +207,7 @@ class Targets:
             return
         self._lanes.leave(flow)
         self._delivery.begin(flow, session)
-        self._spawn(self._notices.give_kept(flow.node))
+        self._spawn(self._give_kept(flow.node))
 
     def _end_stored(self, frame: Stored) -> None:
         self._room.give_back(

@@ -72,6 +72,7 @@ class Session:
         frames: the RELAY_FWD frames that the peer took.
         bodies: the other messages, as they were sent.
         reads: whether the peer takes what it is sent at once.
+        frames_max: how many frames it holds for the peer.
     """
 
     def __init__(self, peer: PeerInfo, card: bytes | None) -> None:
@@ -81,6 +82,7 @@ class Session:
         self.is_configured = False
         self.is_open = True
         self.reads = True
+        self.frames_max = FRAMES_MAX
         self.frames: list[bytes] = []
         self.bodies: list[Body] = []
         self.ended: Reason | None = None
@@ -99,7 +101,9 @@ class Session:
     def offer(self, frames: Sequence[bytes]) -> int:
         taken = 0
         for data in frames:
-            full = self.waiting_bytes + len(data) > BYTES_MAX or len(self._waiting) >= FRAMES_MAX
+            full = (
+                self.waiting_bytes + len(data) > BYTES_MAX or len(self._waiting) >= self.frames_max
+            )
             if full or not self.is_open:
                 break
             self._waiting.append(data)

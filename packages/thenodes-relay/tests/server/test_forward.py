@@ -155,6 +155,26 @@ async def test_a_target_that_does_not_read_holds_up_its_own_frames_alone(
     assert "stalled    bob" in await relay.command("relay status")
 
 
+async def test_a_target_for_which_nothing_waits_any_more_is_stalled_no_more(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay(frames_per_second=0)
+    alice, bob = relay.door.join("alice"), relay.door.join("bob")
+    relay.door.bind(bob)
+    relay.door.bind(alice, "bob")
+    bob.reads, bob.frames_max = False, 1
+    ends = int(relay.clock.time() * 1000) + 5000
+    relay.door.bring(alice, *(frame("alice", "bob", expires_at=ends) for _ in range(2)))
+    await relay.clock.advance(10)
+    assert relay.counters["relay_stalled.bob"] == relay.counters["relay_expired"] == 1
+
+    bob.reads = True
+    bob.read()
+    await relay.clock.advance(1)
+
+    assert "stalled    bob" not in await relay.command("relay status")
+
+
 async def test_what_waited_goes_on_in_order_when_the_target_reads_again(
     make_relay: MakeRelay,
 ) -> None:

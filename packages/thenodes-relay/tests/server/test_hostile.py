@@ -107,6 +107,21 @@ async def test_an_origin_that_takes_no_notifications_is_told_how_many_it_missed(
     assert relay.counters["relay_dropped.not_bound"] == NOTICES_PER_NODE + 44
 
 
+async def test_notifications_that_an_earlier_session_did_not_take_are_given_to_the_next(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay()
+    first = relay.door.join("mallory")
+    first.reads, first.control_room = False, 0
+    relay.door.bring(first, frame("mallory", "nobody"), frame("mallory", "nobody"))
+
+    second = relay.door.join("mallory")
+    relay.door.bring(second, frame("mallory", "nobody"))
+
+    assert [reason for reason, _ in second.notices()] == [Reason.NOT_BOUND] * 3
+    assert relay.counters["relay_notified.not_bound"] == 3
+
+
 async def test_one_hostile_sender_does_not_keep_others_from_storing(
     make_relay: MakeRelay,
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 
 from thenodes_plugin_api import Ack, PluginEvent, Reason, RelayBind, RelayUnbind
 from thenodes_plugin_api.testing import ManualClock
+from thenodes_relay.quotas import Load
 from thenodes_relay.server import RelayServer
 from thenodes_relay.settings import Settings
 from thenodes_relay.store.memory import MemoryStore
@@ -93,3 +95,59 @@ async def test_a_damaged_store_is_set_aside_and_told_and_the_relay_goes_on(
     assert len(told) == 1
     assert "set aside" in told[0]
     assert alice.words() == ["stored"]
+
+
+async def test_frames_of_before_a_loss_that_are_acknowledged_after_it_leave_no_bytes_taken(
+    tmp_path: Path,
+) -> None:
+    store = MemoryStore()
+    server, door = serve(tmp_path, store)
+    alice, bob = pair(door)
+    old = frame("alice", "bob", "old", qos="reliable", message_id=(1).to_bytes(16, "big"))
+    new = frame("alice", "bob", "n" * 500, qos="reliable", message_id=(2).to_bytes(16, "big"))
+
+    # The writer tells of the loss between what it was handed and what became of that.
+    door.bring(alice, old)
+    server.store_lost()
+    await ManualClock().advance(0)
+    door.bring(alice, new)
+    await ManualClock().advance(0)
+    door.acknowledge(bob, "alice", 1)
+    door.acknowledge(bob, "alice", 2)
+
+    assert server.quotas.total == Load()
+    assert door.counters["relay_acked"] == 2
+
+
+async def test_a_frame_that_is_stored_after_its_mailbox_ended_ends_alone(tmp_path: Path) -> None:
+    store = MemoryStore()
+    server, door = serve(tmp_path, store)
+    alice, bob = pair(door)
+    door.leave(bob)
+    bob = door.join("bob")
+    mailbox = door.bind(bob, store=True).binding_id
+    assert mailbox is not None
+    await ManualClock().advance(0)
+
+    door.bring(alice, frame("alice", "bob", "late", qos="reliable", message_id=bytes(16)))
+    held, store._answers = store._answers, deque()
+    door.say(bob, RelayUnbind(mailbox))
+    store.remove([1])
+    await ManualClock().advance(0)
+    assert door.bind(bob, store=True).ok
+    await ManualClock().advance(0)
+    bob.reads, bob.frames_max = False, 0
+    door.bring(alice, frame("alice", "bob", "new", qos="reliable"))
+    await ManualClock().advance(0)
+    for appended, told in held:
+        told(appended)
+    await ManualClock().advance(0)
+    bob.frames_max = 9
+    bob.read()
+    await ManualClock().advance(0)
+    bob.read()
+
+    assert bob.texts() == ["new"]
+    assert [number for _, number in alice.notices() if number is not None] == [0]
+    assert door.counters["relay_dropped.peer_left"] == 1
+    assert server.quotas.total.frames == 1

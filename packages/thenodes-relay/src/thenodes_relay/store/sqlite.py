@@ -285,7 +285,8 @@ class SqliteStore:
         future: asyncio.Future[Sequence[Gone]] = self._loop.create_future()
         self._work.actions.append((action, future))
         self._work.wake()
-        return await future
+        # So has what was removed between the answer and now.
+        return [gone for gone in await future if gone.row not in self._leaving]
 
     async def _read(self, action: Callable[[Reader], _T]) -> _T | None:
         """Run something in the reading thread; None where the store is closed, or was lost."""
