@@ -23,8 +23,9 @@ UNSTORED = DeliveryOptions(store=False)
 # What flows between the others, and what is poured into the one that is frozen: more than the
 # buffers of its connection hold, which are several MiB.
 SHORT = "x" * 256
+ON_ITS_WAY = 200
 LONG = "x" * 65_536
-FLOOD_SECONDS = 0.01
+FLOOD_SECONDS = 0.004
 TRICKLE_SECONDS = 0.1
 
 NAMED_SECONDS = 10.0
@@ -46,10 +47,13 @@ class Scene:
         return self._bob.inbox.count
 
     async def flow(self) -> None:
-        """Send from alice to bob, as fast as it goes."""
-        to = self._bob.node.id
+        """Send from alice to bob as fast as it goes, with so much on its way that nothing drops."""
+        to, sent = self._bob.node.id, self.arrived
         while True:
+            while sent - self.arrived >= ON_ITS_WAY:
+                await asyncio.sleep(0)
             await self._alice.send(to, SHORT, UNSTORED, timeout_seconds=30.0)
+            sent += 1
 
     async def flood(self) -> None:
         """Send much from dave to carol, one each `each_seconds`, whatever becomes of it."""
