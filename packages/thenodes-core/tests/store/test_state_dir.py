@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -172,3 +173,15 @@ def test_a_directory_that_others_can_read_is_taken(tmp_path: Path) -> None:
 def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateDirError, match="not a path"):
         StateDir(tmp_path / "a\0b").__enter__()
+
+
+def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StateDirError, match="lock: File too large"), StateDir(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with StateDir(tmp_path):
+        pass

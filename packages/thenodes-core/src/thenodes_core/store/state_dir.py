@@ -94,8 +94,12 @@ class StateDir:
                 "stop that node, or give this one another --state-dir",
                 pid,
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(lock)
+            raise StateDirError(f"{path}: {error.strerror}") from error
         self._lock = lock
         return self
 
