@@ -166,6 +166,19 @@ async def test_what_a_relay_brings_reaches_plugins(house: House) -> None:
     assert node.counters.get("relayed_received") == 1
 
 
+async def test_what_a_relay_brings_waits_for_plugins(house: House) -> None:
+    node = await house.open()
+    far = Far(node.realm, int(house.clock.time() * 1000))
+    house.hearing.go_on.clear()
+
+    house.deliver(node, *(far.seal(node, number) for number in range(4000)))
+    before = node.peers._services.is_crowded()
+    house.deliver(node, *(far.seal(node, number) for number in range(4000, 4100)))
+
+    assert (before, node.peers._services.is_crowded()) == (False, True)
+    house.hearing.go_on.set()
+
+
 async def test_a_revocation_counts_for_relayed_senders_at_once(house: House) -> None:
     node = await house.open()
     far = Far(node.realm, int(house.clock.time() * 1000))

@@ -621,6 +621,23 @@ async def test_times_hold_for_unsealed_frames(open_bob: Any) -> None:
     assert open_bob.dropped() == {"expired": 2, "ahead": 1}
 
 
+async def test_nothing_that_a_terminal_would_obey_is_told(
+    bob: Any, alice: Any, events: list[Event]
+) -> None:
+    name = "\x1b[31m\u202e"
+
+    bob.deliver(
+        bob.unsealed(name),
+        bob.seal(alice, sent=structs.replace(bob.seal(alice).header, to=bob.node_id + name)),
+    )
+    await settle()
+
+    told = [event for event in events if isinstance(event, NetworkEvent)]
+    assert [event.action for event in told] == ["relayed_dropped"] * 2
+    assert all(event.detail.isprintable() for event in told)
+    assert all((event.node_id or "").isprintable() for event in told)
+
+
 async def test_who_is_heard_is_told_at_a_limited_rate(
     open_bob: Any, events: list[Event], counters: Counters
 ) -> None:

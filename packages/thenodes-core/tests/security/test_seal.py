@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -261,6 +262,39 @@ def test_a_card_counts_when_the_frame_was_made(alice: Party, bob: Party) -> None
     for sent in (late, early):
         body = alice.sealer.seal(sent, FRAME, bob.sealing_key)
         assert refusal(bob, sent, body) is DropReason.BAD_CARD
+
+
+def test_no_session_key_serves_more_messages_than_it_may(alice: Party, bob: Party) -> None:
+    secret = bytes(32)
+    sealer = Sealer(
+        alice.node_id, HOME, alice.identity.sign, lambda: alice.card, random_bytes=lambda n: secret
+    )
+    sent = header(alice, bob)
+    body = sealer.seal(sent, FRAME, bob.sealing_key)
+    bob.open(sent, body)
+    *_, sealed = msgspec.msgpack.decode(body)
+
+    def with_counter(counter: int) -> bytes:
+        assert sent.delivery is not None
+        data = msgspec.msgpack.encode(
+            (
+                ("home", "1"),
+                sent.to,
+                sent.sender,
+                sent.qos,
+                sent.sequence,
+                MESSAGE_ID,
+                NOW,
+                NOW + HOUR,
+            )
+        )
+        ciphertext = AESGCM(secret).encrypt(counter.to_bytes(12, "big"), FRAME, data)
+        counted = b"\xce" + counter.to_bytes(4, "big")
+        return body.replace(b"\xce\0\0\0\0", counted, 1).replace(sealed, ciphertext)
+
+    last = (1 << 20) - 1
+    assert bob.open(sent, with_counter(last)) == FRAME
+    assert refusal(bob, sent, with_counter(last + 1)) is DropReason.BAD_FRAME
 
 
 def test_a_session_key_outlives_no_card(alice: Party, bob: Party) -> None:
