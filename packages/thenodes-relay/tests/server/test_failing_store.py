@@ -24,11 +24,18 @@ SETTINGS = Settings(enabled=True, store_forward=True)
 
 
 class FailingStore(MemoryStore):
-    """A store whose disk fails while the test says so."""
+    """A store whose disk fails while the test says so.
+
+    Attributes:
+        fails: whether it does.
+        expires: set, unless the test holds back what expired.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.fails = False
+        self.expires = asyncio.Event()
+        self.expires.set()
 
     async def take(self, to: str, after_row: int, limit: int) -> Sequence[Stored]:
         self._fail()
@@ -36,7 +43,9 @@ class FailingStore(MemoryStore):
 
     async def expire(self, now_ms: int, limit: int = 1024) -> Sequence[Gone]:
         self._fail()
-        return await super().expire(now_ms, limit)
+        gone = await super().expire(now_ms, limit)
+        await self.expires.wait()
+        return gone
 
     async def evict_bulk(self, to: str | None, count: int) -> Sequence[Gone]:
         self._fail()
@@ -245,3 +254,26 @@ async def test_who_comes_twice_in_a_moment_is_told_once(tmp_path: Path) -> None:
 
     assert first.notices() + second.notices() == [(Reason.TIMEOUT, 1)]
     assert served.door.counters["relay_notified.timeout"] == 1
+
+
+async def test_a_frame_that_is_acknowledged_as_it_expires_is_not_told_as_expired(
+    tmp_path: Path,
+) -> None:
+    served = Served(tmp_path)
+    bob = served.come("bob")
+    alice = served.come("alice", "bob")
+    ends = int(served.clock.time() * 1000) + 900
+    one = frame("alice", "bob", qos="reliable", message_id=number(1), expires_at=ends)
+    served.door.bring(alice, one)
+    await served.pass_time(0.5)
+    served.store.expires.clear()
+    await served.pass_time(0.5)
+
+    served.store.expires.set()
+    served.door.acknowledge(bob, "alice", 1)
+    await served.pass_time(1)
+
+    assert alice.notices() == []
+    assert served.door.counters["relay_acked"] == 1
+    assert served.door.counters["relay_expired"] == 0
+    assert served.server.quotas.total.frames == 0

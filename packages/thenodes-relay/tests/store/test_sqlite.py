@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from thenodes_plugin_api import QoS
-from thenodes_relay.store.base import Append, FlowCount, StoreProblem
+from thenodes_relay.store.base import Append, FlowCount, Gone, StoreProblem
 from thenodes_relay.store.errors import StoreError, StoreInUse, StoreTooNew
 from thenodes_relay.store.sqlite import DURABILITY, SqliteStore
 
@@ -51,6 +52,24 @@ def open_store(path: Path, problems: list[StoreProblem]) -> Open:
             yield store
 
     return opened
+
+
+async def test_what_is_removed_as_its_expiry_is_answered_is_not_told_as_expired(
+    open_store: Open,
+) -> None:
+    async with open_store() as store:
+        (appended,) = await append(store, [frame(1, expires_at=NOW)])
+        settle = store._settle
+
+        def remove_then(
+            future: asyncio.Future[Sequence[Gone]], outcome: Sequence[Gone] | StoreError
+        ) -> None:
+            settle(future, outcome)
+            store.remove([appended.frame.row])
+
+        store._settle = remove_then  # type: ignore[method-assign]
+
+        assert await store.expire(NOW) == []
 
 
 async def test_what_was_stored_is_there_after_a_restart(open_store: Open) -> None:
