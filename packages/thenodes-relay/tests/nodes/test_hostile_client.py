@@ -123,6 +123,7 @@ async def test_times_that_no_frame_can_have_shorten_or_end_it(tmp_path: Path) ->
         # However long they are to live, they go with the relay's own limit.
         made.clocks["relay-a"].ahead_seconds += 8 * 86_400
         await made.until(lambda: there.relay.counters.get("relay_expired") == 4, 30)
+        await made.clock.advance(1)
 
         assert there.dropped() == {"timeout": 4}
         told = [notice.notif_type for notice in there.heard.notices()]
