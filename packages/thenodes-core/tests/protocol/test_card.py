@@ -345,6 +345,26 @@ def test_of_too_many_cards_the_one_not_seen_for_longest_goes() -> None:
     assert len(book) == 2
 
 
+def test_a_card_that_is_used_outlasts_those_that_are_only_seen() -> None:
+    book = CardBook(max_entries=2)
+    one, two, three = (changed(node_id=name) for name in ("one", "two", "three"))
+    book.take(one)
+    book.take(two)
+
+    assert book.get("one") == one
+    book.take(three)
+
+    assert (book.get("one"), book.get("two")) == (one, None)
+
+
+def test_cards_of_as_many_nodes_are_kept_as_a_relay_has_mailboxes() -> None:
+    book = CardBook()
+    for number in range(10_000):
+        book.take(changed(node_id=f"node-{number}"))
+
+    assert book.get("node-0") is not None
+
+
 def test_a_refused_card_does_not_count_as_seen() -> None:
     book = CardBook(max_entries=2)
     one, two, three = (changed(node_id=name) for name in ("one", "two", "three"))

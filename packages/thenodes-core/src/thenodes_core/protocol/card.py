@@ -24,6 +24,9 @@ __all__ = ["CARD_BYTES", "CARD_DAYS", "Card", "CardBook", "make_card", "open_car
 CARD_DAYS = 30
 CARD_BYTES = 2048
 
+# More than a relay has mailboxes: what is sent through it is sealed for these.
+_MOST_CARDS = 16_384
+
 _DERIVED_ID = re.compile(r"[a-z2-7]{32}")
 _DAY_MS = 24 * 60 * 60 * 1000
 _LIFE_MS = CARD_DAYS * _DAY_MS + 1000
@@ -149,12 +152,12 @@ class CardBook:
     the node was given a new one, and what the old one signed no longer counts.
 
     Args:
-        max_entries: nodes remembered; the one not seen for longest goes first.
+        max_entries: nodes remembered; the one not seen or asked for for longest goes first.
     """
 
-    def __init__(self, *, max_entries: int = 4096) -> None:
+    def __init__(self, *, max_entries: int = _MOST_CARDS) -> None:
         self._max_entries = max_entries
-        # Each with its bytes; the least recently seen first.
+        # Each with its bytes; the least recently seen or asked for first.
         self._cards: dict[str, tuple[Card, bytes]] = {}
 
     def recognise(self, node_id: str, data: bytes, *, now_ms: int) -> Card | None:
@@ -187,7 +190,11 @@ class CardBook:
 
     def get(self, node_id: str) -> Card | None:
         """The newest card of a node, which may have expired."""
-        return self._cards.get(node_id, (None, b""))[0]
+        found = self._cards.pop(node_id, None)
+        if found is None:
+            return None
+        self._cards[node_id] = found
+        return found[0]
 
     def __len__(self) -> int:
         return len(self._cards)
