@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from thenodes_plugin_api import Ack, ForwardHeader, QoS, RelayBind, RelayNotify, RelayUnbind
 from thenodes_plugin_api.testing import ManualClock
@@ -23,7 +24,7 @@ from thenodes_relay.store.memory import MemoryStore
 from thenodes_relay.store.sqlite import SqliteStore
 
 from .door import Door, Session, frame
-from .relay import ServiceContext
+from .relay import ServiceContext, start
 
 NODES = ("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi")
 STEPS = 800
@@ -46,40 +47,45 @@ class History:
         sessions: all that ever were.
     """
 
-    def __init__(self, folder: Path, store: FrameStore, seed: int) -> None:
+    def __init__(self, server: RelayServer, door: Door, clock: ManualClock, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.clock = ManualClock()
-        self.door = Door({})
-        context = ServiceContext(self.door, folder, self.clock)
-        self.server = RelayServer(context, SETTINGS, store, lambda session, frames: None)
-        self.door.take_frames(self.server.take_frames)
-        self.door.take(RelayBind, self.server.take_bind)
-        self.door.take(RelayUnbind, self.server.take_unbind)
-        self.door.take(Ack, self.server.take_ack)
-        self.door.on_session(self.server.session_joined, self.server.session_left)
+        self.server = server
+        self.door = door
+        self.clock = clock
         self.sent: dict[int, QoS] = {}
         self.sessions: list[Session] = []
-        self._store = store
 
     async def run(self) -> None:
-        """Let things happen; then let everything come to its end."""
+        """Let things happen."""
         steps: list[Callable[[], None]] = [self.come, self.leave, self.acknowledge, self.read]
         steps += [self.bring] * 4 + [self.stop_reading] * 2 + [self.unbind]
         for _ in range(STEPS):
             self.chance.choice(steps)()
             if self.chance.random() < 0.5:
                 await self.pass_time(self.chance.choice((0.0, 0.0, 0.3, 2.0)))
+
+    async def end(self) -> None:
+        """Let everybody come, and take whatever waits."""
         for node in NODES:
             self.come(node)
-        await self.pass_time(8 * 86_400.0)
         for _ in range(100):
             self.read_all()
             await self.pass_time(1.0)
             if not self.server.quotas.total.frames:
                 break
         for node in NODES:
-            while await self._store.notices(node):
+            while await self.server.store.notices(node):
                 await asyncio.sleep(0)
+
+    async def has_nothing(self) -> bool:
+        """Whether nothing is left of any frame."""
+        server = self.server
+        return (
+            server.quotas.total == server.quotas.strangers == Load()
+            and list(server.quotas.targets) == []
+            and not any(server.room.depths(node) for node in NODES)
+            and not any([await server.store.take(node, 0, 1) for node in NODES])
+        )
 
     async def pass_time(self, seconds: float) -> None:
         """Let time pass, and whatever is under way go on a little."""
@@ -203,20 +209,32 @@ async def stores(kind: str, folder: Path) -> AsyncIterator[FrameStore]:
         yield store
 
 
+def serve(folder: Path, store: FrameStore, seed: int) -> History:
+    """A relay with that store, and what is to happen to it."""
+    clock, door = ManualClock(), Door({})
+    context = ServiceContext(door, folder, clock)
+    server = RelayServer(context, SETTINGS, store, lambda session, frames: None)
+    door.take_frames(server.take_frames)
+    door.take(RelayBind, server.take_bind)
+    door.take(RelayUnbind, server.take_unbind)
+    door.take(Ack, server.take_ack)
+    door.on_session(server.session_joined, server.session_left)
+    return History(server, door, clock, seed)
+
+
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 @pytest.mark.parametrize("seed", range(6))
 async def test_after_any_history_every_frame_had_one_ending_and_no_room_is_taken(
     tmp_path: Path, seed: int, kind: str
 ) -> None:
     async with stores(kind, tmp_path) as store:
-        history = History(tmp_path, store, seed)
+        history = serve(tmp_path, store, seed)
         await history.run()
-        server, counters = history.server, history.door.counters
+        await history.clock.advance(8 * 86_400.0)
+        await history.end()
+        counters = history.door.counters
 
-        assert server.quotas.total == server.quotas.strangers == Load()
-        assert list(server.quotas.targets) == []
-        assert [server.room.depths(node) for node in NODES] == [{}] * len(NODES)
-        assert await store.take("bob", 0, 1) == []
+        assert await history.has_nothing()
         delivered, told = history.delivered(), history.told()
         untold = 0
         for number, qos in history.sent.items():
@@ -234,3 +252,24 @@ async def test_after_any_history_every_frame_had_one_ending_and_no_room_is_taken
             # With threads these are a matter of chance.
             assert counters["relay_evicted"] > 0
             assert counters["relay_acked"] > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_relay_that_stops_amid_anything_counts_what_it_keeps_when_it_starts_again(
+    tmp_path: Path, seed: int
+) -> None:
+    sent: dict[int, QoS] = {}
+    for life in range(3):
+        relay = await start(tmp_path, structs.asdict(SETTINGS))
+        server = relay.plugin._server
+        assert server is not None
+        history = History(server, relay.door, relay.clock, 10 * seed + life)
+        history.sent = sent
+        await history.run()
+        if life == 2:
+            await history.end()
+            assert await history.has_nothing()
+        await relay.stop()
+
+        assert relay.context.faults == []
+        assert relay.counters["relay_stored"] > 0
