@@ -122,6 +122,34 @@ async def test_notifications_that_an_earlier_session_did_not_take_are_given_to_t
     assert relay.counters["relay_notified.not_bound"] == 3
 
 
+async def test_frames_that_expire_behind_one_who_takes_nothing_leave_nothing_behind(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay(store_forward=True)
+    server = relay.plugin._server
+    assert server is not None
+    mallory, bob = relay.door.join("mallory"), relay.door.join("bob")
+    assert relay.door.bind(bob, store=True).ok
+    assert relay.door.bind(mallory, "bob", store=True).ok
+    relay.door.leave(bob)
+    relay.door.bring(mallory, frame("mallory", "bob"))
+    await relay.moved("relay_stored")
+    bob = relay.door.join("bob")
+    bob.reads, bob.frames_max = False, 0
+    assert relay.door.bind(bob, store=True).ok
+    flow = server.targets.flows["bob"]
+    await relay.until(lambda: flow.blocked_since is not None)
+
+    for turn in range(3):
+        ends = int(relay.clock.time() * 1000) + 400
+        relay.door.bring(mallory, *(frame("mallory", "bob", expires_at=ends) for _ in range(100)))
+        await relay.moved("relay_stored", 100 * turn + 101)
+        await relay.moved_in_time("relay_expired", 100 * turn + 100)
+
+    assert flow.is_draining
+    assert len(flow.ended) == 0
+
+
 async def test_one_hostile_sender_does_not_keep_others_from_storing(
     make_relay: MakeRelay,
 ) -> None:
