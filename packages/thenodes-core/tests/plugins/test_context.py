@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from thenodes_core.clock import ManualClock, settle
 from thenodes_core.events.counters import Counters
 from thenodes_core.plugins.context import Context, Services
+from thenodes_core.plugins.delivery import NoRelays
 from thenodes_core.plugins.runtime import PluginRuntime
 from thenodes_plugin_api import (
     KINDS,
     Body,
     DataRequest,
     DataResponse,
+    DeliveryOptions,
+    DeliveryOutcome,
+    DeliveryStatus,
     Event,
     Extension,
     Heartbeat,
@@ -314,6 +320,38 @@ async def test_a_plugin_whose_messages_find_no_room_is_named(
         "my",
         "sends more than its peers take: about 100 messages had no room",
     )
+
+
+class _Relayed(NoRelays):
+    """Takes everything at once."""
+
+    def begin(
+        self,
+        to: str,
+        body: Body,
+        payload: Payload | None = None,
+        options: DeliveryOptions | None = None,
+    ) -> DeliveryOutcome:
+        return DeliveryOutcome(DeliveryStatus.SENT, "relay")
+
+
+async def test_a_plugin_that_sends_through_relays_lets_others_run_before_a_relay_is_overrun(
+    services: Services, tmp_path: Path
+) -> None:
+    ctx = Context("my", {}, tmp_path, structs.replace(services, delivery=_Relayed()))
+    sent, at = 0, []
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        at.append(sent)
+        loop.call_soon(look)
+
+    loop.call_soon(look)
+    for _ in range(1000):
+        await ctx.send("far", Text("x"))
+        sent += 1
+
+    assert max(later - earlier for earlier, later in itertools.pairwise(at)) <= 256
 
 
 async def test_a_plugin_that_only_sends_lets_others_run(ctx: Context) -> None:
