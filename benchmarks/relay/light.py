@@ -132,17 +132,34 @@ async def _send(flows: list[tuple[ServiceSession, list[bytes]]], receiver: Proce
     reading = asyncio.ensure_future(asyncio.to_thread(read))
     batch = max(1, BATCH // len(flows))
     at = [0] * len(flows)
-    while any(at[number] < len(frames) for number, (_, frames) in enumerate(flows)):
+    while unsent := _unsent(flows, at):
+        before = sent
         for number, (session, frames) in enumerate(flows):
             taken = session.offer(frames[at[number] : at[number] + batch])
             at[number] += taken
             sent += taken
-        await asyncio.sleep(0)
+        if sent == before:
+            await _room(unsent[0][0])
+        else:
+            await asyncio.sleep(0)
         while sent - seen > 4 * WINDOW:
             more.clear()
             await more.wait()
     await reading
     return await result
+
+
+def _unsent(
+    flows: list[tuple[ServiceSession, list[bytes]]], at: list[int]
+) -> list[tuple[ServiceSession, list[bytes]]]:
+    return [flow for number, flow in enumerate(flows) if at[number] < len(flow[1])]
+
+
+async def _room(session: ServiceSession) -> None:
+    """Wait until the session takes more."""
+    room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    session.on_room(lambda: room.set_result(None))
+    await room
 
 
 async def round_trips(size: int, messages: int) -> list[float]:
