@@ -34,6 +34,7 @@ from thenodes_plugin_api import (
     OutboxFull,
     Payload,
     PeerGone,
+    PeerInfo,
     Plugin,
     PluginEvent,
     RelayUnbind,
@@ -41,6 +42,9 @@ from thenodes_plugin_api import (
     SystemEvent,
     Text,
 )
+from thenodes_plugin_api.testing import make_peer
+
+from ..conftest import Network
 
 Sent = list[tuple[str, Body, Payload | None]]
 Run = Callable[[PluginRuntime], "asyncio.Task[None]"]
@@ -320,6 +324,39 @@ async def test_a_plugin_whose_messages_find_no_room_is_named(
         "my",
         "sends more than its peers take: about 100 messages had no room",
     )
+
+
+class _Coming(Network):
+    """A node that is not connected, and then is."""
+
+    is_here = False
+
+    def get(self, node_id: str) -> PeerInfo | None:
+        return make_peer(node_id) if self.is_here else None
+
+    async def send(
+        self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
+    ) -> None:
+        if not self.is_here:
+            raise NotConnected(f"no session with {to}")
+        await super().send(to, body, payload, timeout_seconds=timeout_seconds)
+
+
+async def test_a_node_that_comes_is_sent_to_over_its_session(
+    services: Services, tmp_path: Path, sent: Sent
+) -> None:
+    network = _Coming(sent)
+    changed = structs.replace(services, network=network, delivery=_Relayed())
+    ctx = Context("my", {}, tmp_path, changed)
+    relays = [(await ctx.send("bob", Text("x"))).relay for _ in range(2)]
+
+    network.is_here = True
+    relays += [(await ctx.send("bob", Text("x"))).relay for _ in range(2)]
+    network.is_here = False
+    relays.append((await ctx.send("bob", Text("x"))).relay)
+
+    assert relays == ["relay", "relay", None, None, "relay"]
+    assert len(sent) == 2
 
 
 class _Relayed(NoRelays):

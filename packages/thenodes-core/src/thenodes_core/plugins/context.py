@@ -56,6 +56,7 @@ _SENDS_A_TURN = 1024
 _RELAYED_COUNTS = 8
 # A broadcast never waits, and goes to many.
 _BROADCASTS_A_TURN = 64
+_FAR = 1024
 _REFUSED_TOLD = 100
 _REFUSED_SECONDS = 60.0
 
@@ -148,6 +149,9 @@ class Context:
         self._fault: Fault | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sends_left = _SENDS_A_TURN
+        # Without a session when something was sent to them last: to be refused once more takes
+        # longer than to look.
+        self._far: set[str] = set()
         self._broadcasts = 0
         self._refused = 0
         self._refused_until = 0.0
@@ -203,14 +207,16 @@ class Context:
             raise not_allowed(body)
         if options is not None and options.confirm:
             return await self._send_confirmed(to, body, payload, timeout_seconds, options)
-        outcome: DeliveryOutcome | None = _SENT
-        try:
-            await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
-        except NotConnected:
-            outcome = None
-        except OutboxFull:
-            await self._refuse()
-            raise
+        outcome: DeliveryOutcome | None = None
+        if to not in self._far or self._has_come(to):
+            try:
+                await self._network.send(to, body, payload, timeout_seconds=timeout_seconds)
+                outcome = _SENT
+            except NotConnected:
+                self._note_far(to)
+            except OutboxFull:
+                await self._refuse()
+                raise
         if outcome is None:
             begun = self._delivery.begin(to, body, payload, options)
             if isinstance(begun, DeliveryOutcome):
@@ -223,6 +229,18 @@ class Context:
             self._sends_left = _SENDS_A_TURN
             await asyncio.sleep(0)
         return outcome
+
+    def _has_come(self, to: str) -> bool:
+        """Whether there is a session with a node that there was none with."""
+        if self._network.get(to) is None:
+            return False
+        self._far.discard(to)
+        return True
+
+    def _note_far(self, to: str) -> None:
+        if len(self._far) >= _FAR:
+            self._far.clear()
+        self._far.add(to)
 
     async def _send_confirmed(
         self,

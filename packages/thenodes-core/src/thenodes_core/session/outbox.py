@@ -22,6 +22,11 @@ class Lane(enum.IntEnum):
     DATA = 1
 
 
+# An enumeration's member is slower to get, and to find a place by: every frame comes by here.
+_CONTROL, _DATA = int(Lane.CONTROL), int(Lane.DATA)
+_DATA_LANE = Lane.DATA
+
+
 class Outbox:
     """A bounded queue of encoded frames, in lanes.
 
@@ -77,16 +82,17 @@ class Outbox:
         """Queue a frame if there is room; never waits."""
         if self._is_idle() and self._sent_at_once(frame):
             return True
-        queue = self._lanes[lane]
-        if lane is Lane.CONTROL:
+        number = _DATA if lane is _DATA_LANE else _CONTROL
+        queue = self._lanes[number]
+        size = self._bytes[number] + len(frame)
+        if number == _CONTROL:
             full = len(queue) >= _CONTROL_FRAMES
         else:
-            size = self._bytes[lane] + len(frame)
             full = len(queue) >= self._frames_max or (size > self._bytes_max and bool(queue))
         if full or self._closed:
             return False
         queue.append(frame)
-        self._bytes[lane] += len(frame)
+        self._bytes[number] = size
         if self._writer is not None:
             self._wake_writer()
         return True
@@ -99,20 +105,21 @@ class Outbox:
         """
         if self._closed or not frames:
             return 0
-        count, size = len(frames), sum(map(len, frames))
+        count = len(frames)
+        size = len(frames[0]) if count == 1 else sum(map(len, frames))
         if self._is_idle() and (count == 1 or size <= self._batch_bytes):
             message = frames[0] if count == 1 else b"".join(frames)
             if self._sent_at_once(message):
                 return count
-        lane = self._lanes[Lane.DATA]
-        waiting = self._bytes[Lane.DATA]
+        lane = self._lanes[_DATA]
+        waiting = self._bytes[_DATA]
         if waiting + size > self._window_bytes or len(lane) + count > self._window_frames:
             frames = self._fitting(frames)
             count, size = len(frames), sum(map(len, frames))
         lane.extend(frames)
-        self._bytes[Lane.DATA] += size
+        self._bytes[_DATA] += size
         if self._writer is not None:
-            if self._bytes[Lane.DATA] >= self._batch_bytes > 0:
+            if self._bytes[_DATA] >= self._batch_bytes > 0:
                 self._hand_over()
             if lane:
                 self._wake_writer()
