@@ -13,10 +13,8 @@ from msgspec import structs
 from thenodes_plugin_api import (
     Body,
     FrameHandler,
-    Level,
     Message,
     MessageHandler,
-    NetworkEvent,
     NotConnected,
     Payload,
     PeerInfo,
@@ -35,10 +33,10 @@ from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec
 from ..protocol.handshake import ANYBODY, Handshake, Judge, LocalNode, Role, Screen
 from ..protocol.proof import Channel, accepted_bindings, dialled_bindings
-from ..rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from ..session.session import Session
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
+from .reports import SessionReports
 from .service_sessions import ServiceSessions, Undo
 
 __all__ = ["Gate", "Inbound", "PeerManager", "Served"]
@@ -47,13 +45,8 @@ _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_afte
 
 _DEFECT = Ending(code=1011, detail="internal error")
 
-# Endings that belong to the normal course of things.
-_USUAL = frozenset({CloseCode.REPLACED, CloseCode.RESTARTING, CloseCode.SELF})
-
 # Endings of an established session that are the peer's fault.
 _BREACHES = frozenset({CloseCode.PROTOCOL, CloseCode.RATE_LIMITED})
-
-_BY_POLICY = (CloseCode.IDENTITY, Reason.POLICY_DENIED)
 
 _LOOK_SECONDS = 1.0
 _OVERLOADED_RETRY_SECONDS = 10.0
@@ -149,7 +142,6 @@ class PeerManager:
         self._gate: Gate = gate or _OpenGate()
         self._codecs = codecs
         self._inbound = inbound
-        self._events = events
         self._counters = counters
         self._limits = limits
         self._clock = clock
@@ -161,9 +153,7 @@ class PeerManager:
         self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
         self._told_of_joining: list[Callable[[PeerInfo], None]] = []
         self._services = ServiceSessions(counters)
-        self._reports, self._usual_reports = (
-            Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic()) for _ in range(2)
-        )
+        self._reports = SessionReports(events, counters, clock)
         self._changed: asyncio.Event = asyncio.Event()
         self._stopping = False
 
@@ -345,7 +335,7 @@ class PeerManager:
             if ending is not None:
                 if role is Role.DIALER or session in self._opening:
                     # Who had to make room is counted already.
-                    self._refused(session, ending)
+                    self._reports.refused(session, ending)
                 if dialled is not None and ending.code == CloseCode.REPLACED:
                     self._stands_for(session)
                 return Served(ending, session.claimed_id)
@@ -452,14 +442,8 @@ class PeerManager:
     def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
         """Count messages of kinds that this version does not know, and report a peer's first."""
         self._counters.add("messages_dropped", count, reason="unknown_kind")
-        if not first:
-            return
-        self._emit(
-            "unknown_kind",
-            f"{session.node_id} sends messages of the unknown kind {kind[:64]}; they are ignored",
-            session,
-            level=Level.WARNING,
-        )
+        if first:
+            self._reports.unknown_kind(session, kind)
 
     def _admission(self, session: Session) -> Ending | None:
         if self._stopping:
@@ -496,7 +480,7 @@ class PeerManager:
                 del self._sessions[node_id]
                 self._left(session, ending.reason, ending)
         if ending.code in _BREACHES and not ending.by_peer:
-            self._refused(session, ending)
+            self._reports.refused(session, ending)
         return ending
 
     def _stands_for(self, session: Session) -> None:
@@ -506,80 +490,20 @@ class PeerManager:
             self._services.configured(other)
 
     def _joined(self, session: Session) -> None:
-        self._counters.add("peers_joined")
         peer = session.info
-        self._emit(
-            "peer_joined",
-            f"{peer.node_id} joined ({peer.direction}, {peer.address}, {peer.encoding})",
-            session,
-        )
+        self._reports.joined(session)
         self._inbound.peer_changed(PeerJoined(peer))
         for told in self._told_of_joining:
             told(peer)
         self._notify()
 
     def _left(self, session: Session, reason: Reason, ending: Ending | None = None) -> None:
-        self._counters.add("peers_left")
-        why = "it restarted" if ending is None else str(ending)
-        self._emit("peer_left", f"{session.node_id} left: {why}", session, reason=reason)
+        self._reports.left(session, reason, ending)
         self._inbound.peer_changed(PeerLeft(session.info, reason))
-
-    def _refused(self, session: Session, ending: Ending) -> None:
-        if ending.code == CloseCode.NORMAL:
-            # Somebody looked whether a node listens at an address, and which one.
-            self._counters.add("sessions_probed")
-            return
-        try:
-            word = CloseCode(ending.code).word
-        except ValueError:
-            word = "lost"
-        self._counters.add("sessions_refused", reason=word)
-        usual = ending.code in _USUAL
-        damper = self._usual_reports if usual else self._reports
-        # What a dialling side is refused, its Dialer reports, once; what the trust policy
-        # refuses is an event of its own.
-        dialled = session.role is Role.DIALER or _is_told_otherwise(ending)
-        kept_back = 0 if dialled else damper.let_through(self._clock.monotonic())
-        if kept_back is None:
-            return
-        who = "refused by" if ending.by_peer else "refused"
-        more = f" ({kept_back} more were not reported)" if kept_back else ""
-        self._emit(
-            "session_refused",
-            f"{who} {session.remote}: {ending}{more}",
-            session,
-            level=Level.DEBUG if usual or dialled else Level.WARNING,
-            reason=ending.reason,
-        )
-
-    def _emit(
-        self,
-        action: str,
-        detail: str,
-        session: Session,
-        *,
-        level: Level = Level.INFO,
-        reason: Reason | None = None,
-    ) -> None:
-        self._events.emit(
-            NetworkEvent(
-                action=action,
-                detail=detail,
-                addr=session.remote,
-                node_id=session.claimed_id,
-                level=level,
-                reason=reason,
-                at=self._clock.time(),
-            )
-        )
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-def _is_told_otherwise(ending: Ending) -> bool:
-    return not ending.by_peer and (ending.code, ending.reason) == _BY_POLICY
 
 
 def _overloaded(detail: str) -> Ending:
