@@ -85,6 +85,16 @@ def test_a_relay_that_is_drained_takes_nothing_new(two: Two, start_node: StartNo
     assert two.hub.logged(action="relay_draining")
 
 
+def test_a_relay_whose_plugin_is_loaded_anew_is_used_again_on_the_same_session(two: Two) -> None:
+    wait_until(lambda: two.user.counter("relay_client_mailboxes"), "its word")
+    assert "runs anew" in two.hub.exec("plugin reload relay")
+    wait_until(lambda: two.hub.counter("relay_bound") == 2, "the mailbox")
+
+    assert two.user.counter("relay_client_notified.restarting") == 1
+    assert two.user.counter("peers_joined") == 1
+    assert not two.user.events(action="peer_left")
+
+
 def test_only_a_relay_has_bindings_and_a_queue(two: Two) -> None:
     for words in (("bindings",), ("queue",), ("drain",)):
         code, text = fails("relay", *words, "--state-dir", str(two.user.state_dir))

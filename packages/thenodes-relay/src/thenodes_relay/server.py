@@ -165,8 +165,8 @@ class RelayServer:
     def close(self) -> None:
         """Take nothing more; the store is closed next.
 
-        Sessions may go on, where the plugin alone is stopped or loaded anew: who bound has to
-        bind again, and is told.
+        Sessions may go on, where the plugin alone is stopped or loaded anew: who bound is told,
+        and asks again in a moment because a binding is named.
         """
         self._router.is_closed = self._binds.is_closed = True
         bound = [(one.session, one.binding_id) for one in self.bindings]
@@ -176,7 +176,7 @@ class RelayServer:
             if box.session is not None
         ]
         for session, binding_id in bound:
-            session.send(RelayNotify(Reason.PEER_LEFT, binding_id, "the relay was stopped"))
+            session.send(RelayNotify(Reason.RESTARTING, binding_id, "the relay was stopped"))
         self._delivery.flush()
 
     async def _expire(self, now_ms: int) -> None:

@@ -404,6 +404,28 @@ async def test_what_a_plugin_bound_is_bound_again_after_a_reconnect_until_it_exp
         assert relay.targets().count("bob") == 2
 
 
+async def test_what_a_plugin_bound_is_bound_again_where_the_relay_s_plugin_was_loaded_anew() -> (
+    None
+):
+    async with rig() as made:
+        relay = made.relay("relay-a")
+        relay.know("bob")
+        relay.join()
+        ack = await made.carrier.bind(
+            "relay-a",
+            "bob",
+            store_forward=True,
+            qos=QoS.BULK,
+            ttl_seconds=60.0,
+            timeout_seconds=1.0,
+        )
+        relay.say(RelayNotify(Reason.RESTARTING, ack.binding_id))
+        await made.clock.advance(2)
+
+        assert relay.targets().count("bob") == 2
+        assert made.door.dispatched == []
+
+
 async def test_a_plugin_is_told_where_its_binding_was_refused() -> None:
     async with rig() as made:
         relay = made.relay("relay-a")

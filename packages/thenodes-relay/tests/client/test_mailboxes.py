@@ -334,11 +334,59 @@ async def test_a_relay_that_is_about_to_stop_is_told_once_and_shown_so() -> None
                 Message(RelayNotify(Reason.RESTARTING, detail="the relay is about to stop")),
             )
 
-        assert [line.text for line in made.context.log_lines if line.level >= logging.WARNING] == [
+        assert [line for line in made.context.log_lines if line.level >= logging.WARNING] == []
+        assert [line.text for line in made.context.log_lines if "nothing more" in line.text] == [
             f"{FIRST} takes nothing more: the relay is about to stop"
         ]
         (use,) = made.client.status().relays
         assert (use.connected, use.leaving, use.stores) == (True, True, True)
+
+
+async def test_a_relay_whose_plugin_stopped_is_left_at_once_and_asked_again_in_a_moment() -> None:
+    async with rig() as made:
+        first, second = made.relay(FIRST), made.relay(SECOND)
+        for relay in (first, second):
+            relay.know("bob")
+            relay.join()
+        route = await made.open()
+        ids = [f"bind:here:{bind.target}:{bind.nonce}" for bind in first.binds]
+        for binding_id in ids:
+            first.say(RelayNotify(Reason.RESTARTING, binding_id, "the relay was stopped"))
+        other = await made.open()
+        before = first.targets()
+        await made.clock.advance(2)
+
+        assert (route.relay, other.relay) == (FIRST, SECOND)
+        assert first.targets() == [*before, "*"]
+        assert [line for line in made.context.log_lines if line.level >= logging.WARNING] == []
+        uses = made.client.status().relays
+        assert {use.mailbox for use in uses} == {"open"}
+        assert not any(use.leaving for use in uses)
+
+
+async def test_a_relay_that_refuses_since_it_is_about_to_stop_is_no_warning() -> None:
+    async with rig() as made:
+        relay = made.relay(FIRST)
+        relay.refuses["*"] = Reason.RESTARTING
+        relay.join()
+        await settle()
+
+        (told,) = [line for line in made.context.log_lines if "opens no mailbox" in line.text]
+        assert told.level == logging.INFO
+
+
+async def test_a_relay_that_is_drained_and_then_loaded_anew_is_asked_again() -> None:
+    async with rig() as made:
+        relay = made.relay(FIRST)
+        relay.join()
+        await settle()
+        relay.say(RelayNotify(Reason.RESTARTING))
+        await made.clock.advance(60)
+        drained = len(relay.binds)
+        relay.say(RelayNotify(Reason.RESTARTING, "bind:here:*:1"))
+        await made.clock.advance(2)
+
+        assert (drained, len(relay.binds)) == (1, 2)
 
 
 async def test_what_use_names_and_is_not_connected_is_shown() -> None:

@@ -402,17 +402,22 @@ async def test_who_bound_is_told_that_the_plugin_stops(make_relay: MakeRelay) ->
     await relay.stop()
 
     told = [
-        body.binding_id
+        (body.notif_type, body.binding_id)
         for session in (alice, bob)
         for body in session.bodies
         if isinstance(body, RelayNotify)
     ]
-    assert told == bound
+    assert told == [(Reason.RESTARTING, binding_id) for binding_id in bound]
     assert forwarded == 2
 
 
 async def test_a_bulk_frame_that_made_way_is_not_delivered_as_well(make_relay: MakeRelay) -> None:
-    relay = await make_relay(store_forward=True, queue_max_per_target=8, queue_max_global=8000)
+    relay = await make_relay(
+        {"window_bytes": 300_000},
+        store_forward=True,
+        queue_max_per_target=8,
+        queue_max_global=8000,
+    )
     alice, bob = await pair(relay)
     others = [relay.door.join(name) for name in ("carol", "dave", "erin", "frank")]
     for other in others:

@@ -40,6 +40,7 @@ __all__ = ["ClientStatus", "RelayClient", "RelayUse"]
 _CAPABILITY = "relay"
 _SHOWN = 8
 _DETAIL_SHOWN = 256
+_RETURN_SECONDS = 1.0
 
 # What a relay says of a frame where it has no such route, or the target is not there.
 _DOUBTS = (Reason.NOT_BOUND, Reason.UNKNOWN_TARGET, Reason.PEER_LEFT)
@@ -136,6 +137,8 @@ class RelayClient:
         self._flight.wants_route = self._mender.mend
         self._receiver = Receiver(ctx)
         self._complaints = Complaints(ctx)
+        self._random = random_number
+        self._returning: dict[str, ServiceSession] = {}
         self._is_stopped = False
 
     @property
@@ -240,20 +243,13 @@ class RelayClient:
     def _heed(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
         """Draw the conclusions; returns whether plugins need not hear of it."""
         if notify.notif_type is Reason.RESTARTING:
-            if not link.is_leaving:
-                detail = (notify.detail or "it says no more")[:_DETAIL_SHOWN]
-                self._ctx.logger.warning("%s takes nothing more: %s", link.relay, detail)
-            link.is_leaving = True
-        elif notify.notif_type in _DOUBTS and notify.message_id is not None:
+            return self._leaves(link, session, notify)
+        if notify.notif_type in _DOUBTS and notify.message_id is not None:
             message_id = notify.message_id.bytes
             to = self._flight.target(message_id) or link.recent.target(message_id)
             if to is not None:
                 self._grants.doubt(link.relay, to)
         dealt_with = self._flight.notified(session, notify)
-        if notify.notif_type is Reason.RESTARTING:
-            self._lost(link, None)
-            self._keeper.left(link)
-            return True
         if notify.message_id is not None or notify.binding_id is None:
             return dealt_with
         return (
@@ -261,6 +257,33 @@ class RelayClient:
             or self._grants.ended(session, notify.binding_id)
             or dealt_with
         )
+
+    def _leaves(self, link: Link, session: ServiceSession, notify: RelayNotify) -> bool:
+        """A relay is about to stop, or its plugin was stopped; a usual thing."""
+        was_leaving, link.is_leaving = link.is_leaving, True
+        self._flight.notified(session, notify)
+        if not was_leaving:
+            detail = (notify.detail or "it says no more")[:_DETAIL_SHOWN]
+            self._ctx.logger.info("%s takes nothing more: %s", link.relay, detail)
+            self._lost(link, None)
+            self._keeper.left(link)
+        # It names what ended where the plugin stopped, which may run again on this session.
+        if notify.binding_id is not None and self._returning.get(link.relay) is not session:
+            self._returning[link.relay] = session
+            seconds = _RETURN_SECONDS * (1.0 + self._random())
+            self._agenda.call_later(seconds, lambda: self._try_again(link, session))
+        return True
+
+    def _try_again(self, link: Link, session: ServiceSession) -> None:
+        if self._returning.get(link.relay) is session:
+            del self._returning[link.relay]
+        if link.session is not session or not session.is_open or not link.is_leaving:
+            return
+        # What it granted while it stopped, too, is forgotten there.
+        self._lost(link, None)
+        self._links.returned(link)
+        self._keeper.joined(link, eligible=self._is_eligible(session))
+        self._grants.joined(link)
 
     def _lost(self, link: Link, session: ServiceSession | None) -> None:
         """What was granted and asked on a session no longer counts."""

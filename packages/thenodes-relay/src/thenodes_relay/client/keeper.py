@@ -167,7 +167,8 @@ class Keeper:
         until = self._mailboxes.refused(relay, reason, now, retry_after=retry_after)
         self._ctx.service.count(ClientCounter.REFUSED_BINDS, reason=reason.value)
         # It may refuse every few seconds for days.
-        level = logging.DEBUG if self._told.get(relay) is reason else logging.WARNING
+        level = logging.INFO if reason is Reason.RESTARTING else logging.WARNING
+        level = logging.DEBUG if self._told.get(relay) is reason else level
         self._told[relay] = reason
         self._ctx.logger.log(level, "%s; it is asked again in %.1f s", words, until - now)
 

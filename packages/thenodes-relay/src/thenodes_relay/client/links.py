@@ -149,6 +149,11 @@ class Links:
         self._changed()
         return link
 
+    def returned(self, link: Link) -> None:
+        """One that said it is about to stop may be asked again, on the session there is."""
+        link.is_leaving = False
+        self._changed()
+
     def forget(self, relay: str) -> None:
         """It is of no use any more."""
         self._links.pop(relay, None)
