@@ -13,6 +13,7 @@ from thenodes_core.control.commands import CommandTable
 from thenodes_core.control.service_commands import ServiceCommands
 from thenodes_core.errors import CommandError, CommandFailed
 from thenodes_core.events.counters import Counters
+from thenodes_core.limits import Limits
 from thenodes_core.plugins.door import Door
 from thenodes_core.plugins.ground import Ground
 from thenodes_plugin_api import (
@@ -119,6 +120,7 @@ class Rig:
         ground = Ground(
             instance=b"i" * 16,
             tables={"network.relay": {"enabled": True}},
+            limits=Limits(frame_bytes=70_000, window_bytes=300_000, outbox_bytes=200_000),
             counters=self.counters,
             commands=ServiceCommands(self.table),
             sessions=parts,
@@ -184,6 +186,13 @@ def test_a_service_sees_the_nodes_instance_sessions_cards_and_trust() -> None:
     assert (door.card_of("b"), door.card_of("c")) == (CARD, None)
     assert (door.is_trusted("trusted"), door.is_trusted("other")) == (True, False)
     assert (door.sign_card(["r"]), rig.parts.signed) == (b"signed", ["r"])
+
+
+def test_a_service_sees_the_largest_frame_and_how_much_may_wait_for_a_peer() -> None:
+    rig = Rig()
+
+    assert rig.door.frame_bytes == 70_000
+    assert rig.door.window_bytes == 200_000
 
 
 def test_what_a_service_counts_is_among_the_nodes_counters() -> None:

@@ -147,7 +147,7 @@ class ServiceSession(Protocol):
     def offer(self, frames: Sequence[bytes]) -> int:
         """Queue RELAY_FWD frames, in order, as far as there is room; never waits.
 
-        There is room for 256 KiB, `limits.window_bytes`, and half of `limits.outbox_frames`.
+        There is room for `ServiceDoor.window_bytes`, and for half of `limits.outbox_frames`.
         For a peer that speaks JSON the header is written anew; a frame that has no form in
         JSON counts as taken, and is dropped and counted.
 
@@ -339,6 +339,19 @@ class ServiceDoor(Protocol):
     @property
     def instance(self) -> bytes:
         """Random, of this process."""
+        ...
+
+    @property
+    def frame_bytes(self) -> int:
+        """The largest frame that this node takes, `limits.frame_bytes`."""
+        ...
+
+    @property
+    def window_bytes(self) -> int:
+        """How many bytes may wait for a peer before its session's `offer` takes no more.
+
+        That is `limits.window_bytes`, or `limits.outbox_bytes` where that is less.
+        """
         ...
 
     def take_frames(self, handler: FrameHandler) -> None:

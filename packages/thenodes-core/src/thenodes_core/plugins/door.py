@@ -85,6 +85,17 @@ class Door:
         """Random, of this process."""
         return self._ground.instance
 
+    @property
+    def frame_bytes(self) -> int:
+        """The largest frame that this node takes."""
+        return self._ground.limits.frame_bytes
+
+    @property
+    def window_bytes(self) -> int:
+        """How many bytes may wait for a peer before no more is taken for it."""
+        limits = self._ground.limits
+        return min(limits.window_bytes, limits.outbox_bytes)
+
     def close(self) -> None:
         """Take everything back that the service was given or has given."""
         self._closed = True

@@ -22,6 +22,7 @@ from thenodes_plugin_api import (
 )
 
 from ..events.counters import Counters
+from ..limits import Limits
 
 __all__ = ["Cards", "Carriers", "Commands", "Ground", "SealedInbound", "Sessions"]
 
@@ -125,6 +126,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         instance: random, of this process.
         tables: the tables of the configuration that a service may be given.
+        limits: the node's.
         counters: the node's.
         commands: the node's.
         sessions: with its peers.
@@ -137,6 +139,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
 
     instance: bytes
     tables: Mapping[str, Mapping[str, object]]
+    limits: Limits
     counters: Counters
     commands: Commands
     sessions: Sessions

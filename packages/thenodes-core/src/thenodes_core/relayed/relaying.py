@@ -117,6 +117,7 @@ def make_relaying(
     ground = Ground(
         instance=peers.local.instance,
         tables={"network.relay": structs.asdict(config.network.relay)},
+        limits=config.limits,
         counters=counters,
         commands=ServiceCommands(commands),
         sessions=peers,
