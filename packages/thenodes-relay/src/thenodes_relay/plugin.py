@@ -98,7 +98,8 @@ class RelayService(Plugin):
 
     def _on_problem(self, problem: StoreProblem) -> None:
         if self._ctx is not None:
-            _tell(self._ctx, Level.ERROR, "relay_store", problem.text)
+            level = Level.INFO if problem.is_over else Level.ERROR
+            _tell(self._ctx, level, "relay_store", problem.text)
         if problem.is_lost and self._server is not None:
             self._server.store_lost()
 

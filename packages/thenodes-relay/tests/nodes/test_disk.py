@@ -12,7 +12,9 @@ from thenodes_plugin_api import (
     DeliveryOptions,
     DeliveryOutcome,
     DeliveryStatus,
+    Level,
     Payload,
+    PluginEvent,
     QoS,
     Reason,
     Text,
@@ -93,6 +95,13 @@ async def test_a_full_disk_refuses_what_is_new_and_has_room_again_after_a_drain(
 
         assert again.status is DeliveryStatus.STORED
         assert relay.counters.get("relay_stored") == len(stored) + 1
+        full, over = [
+            event
+            for event in made.logs["relay-a"].events
+            if isinstance(event, PluginEvent) and event.action == "relay_store"
+        ]
+        assert (full.level, over.level) == (Level.ERROR, Level.INFO)
+        assert "stored again" in over.detail
         assert no_faults(relay, alice.node)
 
 

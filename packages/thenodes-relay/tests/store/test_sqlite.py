@@ -373,14 +373,17 @@ async def test_a_full_disk_refuses_new_frames_and_goes_on(
         assert taken == stored
 
         store.remove([one.row for one in stored[:150]])
-        again = await append(store, [refused[0].frame])
+        again = [await append(store, [one.frame]) for one in refused[:3]]
 
-        assert statuses(again) == [Append.STORED]
-        assert len(await store.take("bob", 0, 1000)) == len(stored) - 150 + 1
+        assert [statuses(one) for one in again] == [[Append.STORED]] * 3
+        assert len(await store.take("bob", 0, 1000)) == len(stored) - 150 + 3
 
-    assert [(problem.is_lost, "disk is full" in problem.text) for problem in problems] == [
-        (False, True)
+    assert [(problem.is_lost, problem.is_over) for problem in problems] == [
+        (False, False),
+        (False, True),
     ]
+    assert "disk is full" in problems[0].text
+    assert "stored again" in problems[1].text
 
 
 async def test_mailboxes_that_a_full_disk_does_not_take_are_put_later(open_store: Open) -> None:

@@ -174,10 +174,12 @@ class StoreProblem(msgspec.Struct, frozen=True):
         text: what happened, to which file, and the way out.
         is_lost: whether all that was kept before is out of reach. The store goes on empty:
             count anew, and put the mailboxes again.
+        is_over: whether it tells that a problem told before is over.
     """
 
     text: str
     is_lost: bool = False
+    is_over: bool = False
 
 
 class FrameStore(Protocol):

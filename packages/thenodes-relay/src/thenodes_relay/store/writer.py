@@ -123,6 +123,7 @@ class Writer:
         self._done = Report()
         self._in_hand: Sequence[tuple[Stored, Told]] = ()
         self._told_at: float | None = None
+        self._is_failing = False
         self._failure = ""
 
     def open(self) -> tuple[Database, StoreProblem | None]:
@@ -189,6 +190,8 @@ class Writer:
             self._write_parts(batch, frames)
         else:
             self._note(written, batch, frames)
+            if frames and self._is_failing:
+                self._recover()
         self._in_hand = ()
         for _ in range(actions):
             action, future = work.actions.popleft()
@@ -309,6 +312,7 @@ class Writer:
             self._reopen()
         except (StoreError, sqlite3.Error) as failure:
             self._failure = str(failure)
+            self._is_failing = True
             return StoreProblem(f"{self._path} is damaged ({error}): {failure}", is_lost=True)
         return StoreProblem(
             f"{self._path} is damaged ({error}): it was set aside as {aside.name}, and the "
@@ -322,12 +326,19 @@ class Writer:
         now = self._clock()
         if self._told_at is None or abs(now - self._told_at) >= _REPEAT_SECONDS:
             self._told_at = now
+            self._is_failing = True
             self._done.problems.append(
                 StoreProblem(
                     f"{self._path}: {text}; frames that have to be stored are refused until "
                     "there is room or the disk works again"
                 )
             )
+
+    def _recover(self) -> None:
+        """Tell that it works again; once for each time that it was told to fail."""
+        self._is_failing = False
+        text = f"{self._path}: frames are stored again"
+        self._done.problems.append(StoreProblem(text, is_over=True))
 
 
 def _take(waiting: deque[_T]) -> list[_T]:
