@@ -25,7 +25,7 @@ from .causes import Cause, Refused
 from .counters import Counter, Tally
 from .grants import MAILBOX, Mailbox
 from .guests import Guest, Guests
-from .settings import FRAME_BYTES, Settings
+from .settings import Settings
 from .targets import Targets
 
 __all__ = ["CARD_BYTES_MAX", "Binds"]
@@ -47,6 +47,7 @@ class Binds:
         rates: how often.
         tally: counts.
         alarms: tells the operator.
+        frame_bytes: the largest frame that this node takes.
         read_card: checks an identity card.
         learn_card: checks besides that it is of this realm, and not older than one seen.
         clock: the node's.
@@ -62,6 +63,7 @@ class Binds:
         tally: Tally,
         alarms: Alarms,
         *,
+        frame_bytes: int,
         read_card: Callable[[bytes], CardInfo],
         learn_card: Callable[[bytes], CardInfo],
         clock: Clock,
@@ -79,7 +81,7 @@ class Binds:
         self._monotonic = clock.monotonic
         self._limits = RelayLimits(
             settings.ttl_secs,
-            FRAME_BYTES,
+            frame_bytes,
             settings.frames_per_second or None,
             settings.queue_max_per_target,
         )

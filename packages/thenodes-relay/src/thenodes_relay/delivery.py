@@ -9,7 +9,7 @@ from typing import Protocol
 from thenodes_plugin_api import Clock, QoS, ServiceSession
 
 from .counters import Counter, Tally
-from .flow import IN_FLIGHT_MAX, WINDOW_BYTES, AckKey, Flow, InFlight, ack_key, marked
+from .flow import IN_FLIGHT_MAX, AckKey, Flow, InFlight, ack_key, marked
 from .retry import Retries
 from .store.base import FrameStore, Stored
 from .store.errors import StoreError
@@ -41,6 +41,7 @@ class Delivery:
         released: told of every frame that is removed.
         tally: counts.
         late: told of a frame that was stored after its mailbox had ended; removes it.
+        window_bytes: how much may wait for a target in its session.
         clock: the node's.
         spawn: runs work in the background.
     """
@@ -53,6 +54,7 @@ class Delivery:
         tally: Tally,
         *,
         late: Callable[[Stored], None],
+        window_bytes: int,
         clock: Clock,
         spawn: Callable[[Coroutine[object, object, object]], object],
     ) -> None:
@@ -61,6 +63,7 @@ class Delivery:
         self._released = released
         self._tally = tally
         self._late = late
+        self._window_bytes = window_bytes
         self._time = clock.time
         self._monotonic = clock.monotonic
         self._spawn = spawn
@@ -144,8 +147,9 @@ class Delivery:
                 due.setdefault(found[0].node, (found[0], []))[1].append(row)
         for flow, rows in due.values():
             # What the session would not take is not read.
-            if flow.session is not None and flow.session.waiting_bytes < WINDOW_BYTES // 2:
-                self._spawn(self._repeat(flow, flow.session, sorted(rows)))
+            session = flow.session
+            if session is not None and session.waiting_bytes < self._window_bytes // 2:
+                self._spawn(self._repeat(flow, session, sorted(rows)))
 
     def _drain(self, flow: Flow) -> None:
         if not flow.is_draining:
@@ -230,7 +234,7 @@ class Delivery:
         size = session.waiting_bytes
         count = 0
         for frame in frames[: IN_FLIGHT_MAX - len(flow.in_flight)]:
-            if size >= WINDOW_BYTES:
+            if size >= self._window_bytes:
                 break
             size += len(frame.data)
             count += 1

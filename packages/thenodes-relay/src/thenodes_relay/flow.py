@@ -13,10 +13,7 @@ from .queue import TargetQueue
 from .quotas import Quotas
 from .store.base import Stored
 
-__all__ = ["IN_FLIGHT_MAX", "WINDOW_BYTES", "AckKey", "Flow", "InFlight", "ack_key", "marked"]
-
-WINDOW_BYTES = 256 * 1024
-"""Bytes that a target's session may hold before the relay waits for it."""
+__all__ = ["IN_FLIGHT_MAX", "AckKey", "Flow", "InFlight", "ack_key", "marked"]
 
 IN_FLIGHT_MAX = 4096
 """Reliable frames that a target may have without acknowledging any."""

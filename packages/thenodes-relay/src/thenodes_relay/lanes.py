@@ -11,7 +11,7 @@ from .bindings import Bindings
 from .causes import Cause
 from .counters import Counter, Tally
 from .endings import Endings
-from .flow import WINDOW_BYTES, Flow
+from .flow import Flow
 from .guests import Guest
 from .intake import Intake
 from .records import make_record
@@ -34,6 +34,7 @@ class Lanes:
         endings: ends the rest.
         tally: counts.
         ttl_seconds: how long a frame is kept at most.
+        window_bytes: how much may wait for a target in its session.
         clock: the node's.
     """
 
@@ -45,12 +46,14 @@ class Lanes:
         tally: Tally,
         *,
         ttl_seconds: float,
+        window_bytes: int,
         clock: Clock,
     ) -> None:
         self._bindings = bindings
         self._intake = intake
         self._endings = endings
         self._tally = tally
+        self._window_bytes = window_bytes
         self._ttl_ms = int(ttl_seconds * 1000)
         self._time = clock.time
         self._monotonic = clock.monotonic
@@ -101,7 +104,7 @@ class Lanes:
         if flow.session is not session:
             return
         # What is stored has its turn, too: half of the window.
-        size = WINDOW_BYTES // 2 if flow.is_draining else WINDOW_BYTES
+        size = self._window_bytes // 2 if flow.is_draining else self._window_bytes
         while flow.queue:
             taken = flow.queue.take(_TAKE_FRAMES, size, int(self._time() * 1000))
             self._expired(flow, taken.expired)

@@ -214,6 +214,7 @@ class RelayServer:
             self.room.give_back,
             self.tally,
             late=lambda frame: self.targets.end_late(frame),
+            window_bytes=self._ctx.service.window_bytes,
             clock=self._ctx.clock,
             spawn=self._spawn,
         )
@@ -236,6 +237,7 @@ class RelayServer:
             self._endings,
             self.tally,
             ttl_seconds=self.settings.ttl_secs,
+            window_bytes=self._ctx.service.window_bytes,
             clock=self._ctx.clock,
         )
 
@@ -263,6 +265,7 @@ class RelayServer:
             self._rates,
             self.tally,
             self._alarms,
+            frame_bytes=self._ctx.service.frame_bytes,
             read_card=self._ctx.service.read_card,
             learn_card=self._ctx.service.learn_card,
             clock=self._ctx.clock,

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["FRAME_BYTES", "Settings", "read_settings"]
-
-FRAME_BYTES = 256 * 1024
-"""The largest frame that nodes take unless their operators changed it."""
+__all__ = ["Settings", "read_settings"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -146,6 +146,7 @@ class TestRelay:
         is_silent: whether it answers nothing any more, its session open all the same.
         is_deaf: whether it takes no messages.
         most_routes: how many targets it lets the client bind.
+        frame_bytes: the largest frame that it says it takes.
         confirms: whether it says `stored` of reliable frames.
         binds: every bind that it got.
         frames: message ids of every frame that it got, in order.
@@ -164,6 +165,7 @@ class TestRelay:
         self.is_silent = False
         self.is_deaf = False
         self.most_routes = 1024
+        self.frame_bytes: int | None = 65536
         self.confirms = True
         self._routes: set[str] = set()
         self._storing: dict[str, bool] = {}
@@ -259,7 +261,7 @@ class TestRelay:
             self._storing[bind.target] = bool(bind.want_store_forward) or not can_store
         card, present = self.mailboxes.get(bind.target, (None, False))
         binding_id = f"bind:here:{bind.target}:{bind.nonce}"
-        limits = RelayLimits(ttl_seconds=600, frame_bytes=65536)
+        limits = RelayLimits(ttl_seconds=600, frame_bytes=self.frame_bytes)
         return RelayBindAck(True, None, binding_id, present, bind.nonce, limits, card)
 
     def _hand_over(self, wire: Wire, body: Body) -> None:
@@ -282,6 +284,8 @@ class Door:
     def __init__(self, table: Mapping[str, object]) -> None:
         self.table = table
         self.instance = b"instance-of-here"
+        self.frame_bytes = 256 * 1024
+        self.window_bytes = 256 * 1024
         self.counters: Counter[str] = Counter()
         self.trusted: set[str] = set()
         self.cards: dict[str, CardInfo] = {}

@@ -7,9 +7,10 @@ import pytest
 from thenodes_plugin_api import RelayBindAck, RelayLimits
 from thenodes_plugin_api.delivery import MOST_TTL_SECONDS
 from thenodes_relay.client.routes import Grant
-from thenodes_relay.settings import FRAME_BYTES
 
 from .rig import rig
+
+USUAL = 256 * 1024
 
 
 @pytest.mark.parametrize(
@@ -32,17 +33,29 @@ async def test_a_relay_keeps_frames_as_long_as_it_says_and_30_days_at_most(
 
 @pytest.mark.parametrize(
     ("said", "size"),
-    [(1024, 1024), (None, FRAME_BYTES), (-1, FRAME_BYTES), (10**400, FRAME_BYTES)],
+    [(1024, 1024), (None, USUAL), (-1, USUAL), (500_000, 500_000), (10**400, 1_000_000)],
 )
-async def test_a_relay_takes_frames_of_the_size_that_it_says_and_the_usual_at_most(
+async def test_a_relay_takes_frames_of_the_size_that_it_says_and_this_nodes_own_at_most(
     said: int | None, size: int
 ) -> None:
-    grant = await granted(RelayLimits(frame_bytes=said))
+    grant = await granted(RelayLimits(frame_bytes=said), own_bytes=1_000_000)
 
     assert grant.frame_bytes == size
 
 
-async def granted(limits: RelayLimits) -> Grant:
+@pytest.mark.parametrize("said", [None, USUAL])
+async def test_no_more_is_offered_to_a_relay_than_this_node_takes_itself(said: int | None) -> None:
+    async with rig() as made:
+        made.door.frame_bytes = 70_000
+        relay = made.relay("relay-a")
+        relay.frame_bytes = said
+        relay.know("bob")
+        relay.join()
+
+        assert (await made.open()).frame_bytes == 70_000
+
+
+async def granted(limits: RelayLimits, *, own_bytes: int = USUAL) -> Grant:
     """A grant with these limits."""
     async with rig() as made:
         relay = made.relay("relay-a")
@@ -50,7 +63,7 @@ async def granted(limits: RelayLimits) -> Grant:
         link = made.client._links.get("relay-a")
         assert link is not None
         assert link.session is not None
-        grant = Grant(link, link.session, "bob")
+        grant = Grant(link, link.session, "bob", own_bytes)
         ack = RelayBindAck(True, None, "b", True, 1, limits, None)
         grant.granted(ack, store=True, own=False, now=0.0)
         return grant

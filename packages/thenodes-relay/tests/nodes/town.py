@@ -15,6 +15,7 @@ from thenodes_core import (
     Config,
     DiscoveryTable,
     EncryptionTable,
+    Limits,
     ManualClock,
     MemoryNetwork,
     NetworkTable,
@@ -151,10 +152,18 @@ class Town:
         """The state directory of a node."""
         return self._state / name
 
-    async def relay(self, name: str = "relay-a", *, stores: bool = False, **table: Any) -> Node:
+    async def relay(
+        self,
+        name: str = "relay-a",
+        *,
+        stores: bool = False,
+        limits: Limits | None = None,
+        **table: Any,
+    ) -> Node:
         """Start a relay; `table` is what else its `[network.relay]` says."""
         relay = RelayTable(enabled=True, store_forward=stores, **table)
-        return await self._start(name, Config(port=_PORTS[name]), relay, None)
+        config = Config(port=_PORTS[name], limits=limits or Limits())
+        return await self._start(name, config, relay, None)
 
     async def user(
         self,
@@ -162,13 +171,18 @@ class Town:
         *relays: str,
         rendezvous: bool = True,
         encryption: EncryptionTable | None = None,
+        limits: Limits | None = None,
         **table: Any,
     ) -> User:
         """Start a node that uses these relays; `relay-a` where none is given."""
         use = tuple(f"127.0.0.1:{_PORTS[relay]}" for relay in relays or ("relay-a",))
         relay = RelayTable(use=use, selection="rendezvous" if rendezvous else "none", **table)
         inbox = Inbox()
-        config = Config(port=0, encryption=encryption or EncryptionTable())
+        config = Config(
+            port=0,
+            encryption=encryption or EncryptionTable(),
+            limits=limits or Limits(),
+        )
         return User(await self._start(name, config, relay, inbox), inbox)
 
     async def outsider(

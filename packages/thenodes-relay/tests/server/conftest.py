@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,8 +17,8 @@ MakeRelay = Callable[..., Awaitable[Relay]]
 async def make_relay(tmp_path: Path) -> AsyncIterator[MakeRelay]:
     async with AsyncExitStack() as stack:
 
-        async def make(**table: object) -> Relay:
-            relay = await start(tmp_path, table)
+        async def make(limits: Mapping[str, int] | None = None, **table: object) -> Relay:
+            relay = await start(tmp_path, table, **(limits or {}))
             stack.push_async_callback(relay.stop)
             return relay
 

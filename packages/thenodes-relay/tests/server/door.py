@@ -37,7 +37,8 @@ from thenodes_plugin_api.testing import make_peer
 __all__ = ["Door", "Session", "frame"]
 
 FRAMES_MAX = 4096
-BYTES_MAX = 4 * 1024 * 1024
+FRAME_BYTES = 256 * 1024
+WINDOW_BYTES = 4 * 1024 * 1024
 
 _numbers = itertools.count(1)
 
@@ -73,9 +74,11 @@ class Session:
         bodies: the other messages, as they were sent.
         reads: whether the peer takes what it is sent at once.
         frames_max: how many frames it holds for the peer.
+        window_bytes: how many bytes may wait for the peer before no more is taken.
+        room_asked: how often it was asked to tell of room.
     """
 
-    def __init__(self, peer: PeerInfo, card: bytes | None) -> None:
+    def __init__(self, peer: PeerInfo, card: bytes | None, window_bytes: int) -> None:
         self.peer = peer
         self.instance: bytes | None = peer.node_id.encode().ljust(16, b".")
         self.card = card
@@ -83,6 +86,8 @@ class Session:
         self.is_open = True
         self.reads = True
         self.frames_max = FRAMES_MAX
+        self.window_bytes = window_bytes
+        self.room_asked = 0
         self.frames: list[bytes] = []
         self.bodies: list[Body] = []
         self.ended: Reason | None = None
@@ -101,9 +106,7 @@ class Session:
     def offer(self, frames: Sequence[bytes]) -> int:
         taken = 0
         for data in frames:
-            full = (
-                self.waiting_bytes + len(data) > BYTES_MAX or len(self._waiting) >= self.frames_max
-            )
+            full = self.waiting_bytes >= self.window_bytes or len(self._waiting) >= self.frames_max
             if full or not self.is_open:
                 break
             self._waiting.append(data)
@@ -121,7 +124,9 @@ class Session:
 
     def on_room(self, action: Callable[[], None]) -> None:
         self._actions.append(action)
-        if self.reads:
+        self.room_asked += 1
+        has_room = 2 * self.waiting_bytes <= self.window_bytes
+        if self.reads or (has_room and 2 * len(self._waiting) <= self.frames_max):
             asyncio.get_running_loop().call_soon(self._call)
 
     def watch_closely(self, interval_seconds: float) -> None:
@@ -178,8 +183,16 @@ class Door:
         outdated: cards that are older than one seen.
     """
 
-    def __init__(self, table: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        table: Mapping[str, object],
+        *,
+        frame_bytes: int = FRAME_BYTES,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         self.table = table
+        self.frame_bytes = frame_bytes
+        self.window_bytes = window_bytes
         self.instance = b"relay-instance.."
         self.counters: Counter[str] = Counter()
         self.commands: dict[str, ServiceCommand] = {}
@@ -256,7 +269,7 @@ class Door:
         """Let a node have a session; one that it had is replaced."""
         peer = make_peer(node_id, verified=verified)
         old = self.sessions.get(node_id)
-        session = self.sessions[node_id] = Session(peer, node_id.encode())
+        session = self.sessions[node_id] = Session(peer, node_id.encode(), self.window_bytes)
         self._joined(session)
         if old is not None:
             self.leave(old, Reason.REPLACED)

@@ -69,9 +69,9 @@ class Relay:
         return reply.text
 
 
-async def start(data_dir: Path, table: Mapping[str, object]) -> Relay:
-    """Start a relay with these settings."""
-    door = Door({"enabled": True, **table})
+async def start(data_dir: Path, table: Mapping[str, object], **limits: int) -> Relay:
+    """Start a relay with these settings, and limits of its node."""
+    door = Door({"enabled": True, **table}, **limits)
     context = ServiceContext(door, data_dir, ManualClock())
     plugin = RelayService()
     await plugin.on_start(context)

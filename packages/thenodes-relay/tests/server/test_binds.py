@@ -244,3 +244,15 @@ async def test_a_node_that_came_back_is_present_once_it_opens_its_mailbox(
     assert bob.texts() == ["in time"]
     assert relay.counters["relay_dropped.peer_left"] == 1
     assert relay.counters["relay_forwarded"] == 1
+
+
+async def test_a_relay_grants_frames_of_the_size_that_its_node_takes(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay({"frame_bytes": 70_000})
+    alice = relay.door.join("alice")
+
+    answer = ask(relay.door, alice)
+
+    assert answer.limits is not None
+    assert answer.limits.frame_bytes == 70_000

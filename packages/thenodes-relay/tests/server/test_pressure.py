@@ -73,3 +73,28 @@ async def test_without_bulk_a_full_target_is_told_by_class(make_relay: MakeRelay
     assert relay.counters["relay_dropped.overload"] == 3
     assert relay.counters["relay_dropped.quota"] == 1
     assert relay.counters["relay_evicted"] == 1
+
+
+@pytest.mark.parametrize("qos", ["reliable", "high_throughput"])
+async def test_a_target_that_takes_nothing_is_given_as_much_as_may_wait_for_it(
+    make_relay: MakeRelay, qos: str
+) -> None:
+    relay = await make_relay({"window_bytes": 1024 * 1024}, store_forward=True)
+    alice, bob = relay.door.join("alice"), relay.door.join("bob")
+    relay.door.bind(bob, store=True)
+    relay.door.bind(alice, "bob", store=True)
+    relay.door.leave(bob)
+    relay.door.bring(alice, *(frame("alice", "bob", 50_000 * "x", qos=qos) for _ in range(30)))
+    await relay.moved("relay_stored", 30)
+
+    bob = relay.door.join("bob")
+    bob.reads = False
+    relay.door.bind(bob, store=True)
+    await relay.moved("relay_delivered_from_store", 21)
+
+    # The twenty-first begins within the window; what is left waits for one call.
+    assert (bob.waiting_frames, bob.room_asked) == (21, 1)
+    bob.reads = True
+    bob.read()
+    await relay.moved("relay_delivered_from_store", 30)
+    assert len(bob.frames) == 30

@@ -285,7 +285,7 @@ class Grants:
         # Renewed in place: routes hold it. At the end again: the least recent one goes first.
         bound = self._bound.pop(key, None)
         if bound is None or bound.session is not session:
-            bound = Grant(link, session, to)
+            bound = Grant(link, session, to, self._ctx.service.frame_bytes)
         bound.granted(ack, store=store, own=own, now=self._ctx.clock.monotonic())
         self._bound[key] = bound
         self._ctx.service.count(ClientCounter.BOUND)

@@ -16,13 +16,13 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.service import ServiceSession
 
-from ..settings import FRAME_BYTES
 from .agenda import Agenda
 from .flight import Flight
 from .links import Link
 
 __all__ = ["ClientRoute", "Grant"]
 
+_FRAME_BYTES = 256 * 1024
 _TTL_SECONDS = 7 * 86_400
 _MOST_TTL_SECONDS = 30 * 86_400
 
@@ -43,13 +43,16 @@ class Grant:
         is_present: whether the target was there when it was granted.
         has_mailbox: whether it has a mailbox there, as far as the relay said.
         is_stale: whether something changed since, so that the relay has to be asked again.
-        frame_bytes: the largest frame that the relay takes.
+        frame_bytes: the largest frame that both the relay and this node take.
         ttl_seconds: how long it keeps one at most.
         granted_at: of the monotonic clock.
         is_used: whether anything was sent since it was granted.
+
+    Args:
+        own_bytes: the largest frame that this node takes.
     """
 
-    def __init__(self, link: Link, session: ServiceSession, to: str) -> None:
+    def __init__(self, link: Link, session: ServiceSession, to: str, own_bytes: int) -> None:
         self.link = link
         self.session = session
         self.to = to
@@ -59,7 +62,7 @@ class Grant:
         self.is_present = False
         self.has_mailbox = False
         self.is_stale = False
-        self.frame_bytes = FRAME_BYTES
+        self.frame_bytes = self._own_bytes = own_bytes
         self.ttl_seconds = float(_TTL_SECONDS)
         self.granted_at = 0.0
         self.is_used = False
@@ -73,7 +76,7 @@ class Grant:
         self.is_present = bool(ack.peer_present)
         self.has_mailbox = store or self.is_present or ack.target_card is not None
         self.is_stale = self.is_used = False
-        self.frame_bytes = _limit(limits.frame_bytes, FRAME_BYTES, most=FRAME_BYTES)
+        self.frame_bytes = _limit(limits.frame_bytes, _FRAME_BYTES, most=self._own_bytes)
         self.ttl_seconds = float(_limit(limits.ttl_seconds, _TTL_SECONDS, most=_MOST_TTL_SECONDS))
         self.granted_at = now
 
@@ -189,4 +192,4 @@ class ClientRoute:
 
 def _limit(said: int | None, usual: int, *, most: int) -> int:
     """A limit as a relay says it; what no limit can be says nothing."""
-    return usual if said is None or said <= 0 else min(said, most)
+    return min(usual if said is None or said <= 0 else said, most)
