@@ -35,7 +35,7 @@ from .room import Room
 from .router import Router
 from .settings import Settings
 from .stalls import Stalls
-from .store.base import FrameStore, Gone
+from .store.base import FlowCount, FrameStore, Gone
 from .store.errors import StoreError
 from .targets import Targets
 
@@ -98,7 +98,9 @@ class RelayServer:
         now = self._ctx.clock.time()
         for kept in await self.store.mailboxes():
             self.targets.restore(kept, now)
-        for count in await self.store.counts():
+        counts = await self.store.counts()
+        self._tell_backlog([count for count in counts if count.to in self.targets.flows])
+        for count in counts:
             self.room.restore(count)
             self.targets.restore_frames(count)
 
@@ -178,6 +180,19 @@ class RelayServer:
         for session, binding_id in bound:
             session.send(RelayNotify(Reason.RESTARTING, binding_id, "the relay was stopped"))
         self._delivery.flush()
+
+    def _tell_backlog(self, counts: Sequence[FlowCount]) -> None:
+        if not counts:
+            return
+        frames, nodes = sum(count.frames for count in counts), len({count.to for count in counts})
+        self._ctx.events.emit(
+            NetworkEvent(
+                action="relay_backlog",
+                detail=f"frames stored before this start: {frames}, for nodes: {nodes}; "
+                "they are delivered when these come",
+                at=self._ctx.clock.time(),
+            )
+        )
 
     async def _expire(self, now_ms: int) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from thenodes_plugin_api import QoS, Reason, RelayNotify
+from thenodes_plugin_api import NetworkEvent, QoS, Reason, RelayNotify
 from thenodes_relay.flow import IN_FLIGHT_MAX
 
 from .conftest import MakeRelay
@@ -104,6 +104,15 @@ async def test_an_unacknowledged_frame_is_repeated_within_the_session(
     assert len(bob.frames) == 2
 
 
+def backlog(relay: Relay) -> list[str]:
+    """What was told of frames that are stored since before the start."""
+    return [
+        event.detail
+        for event in relay.context.event_log.events
+        if isinstance(event, NetworkEvent) and event.action == "relay_backlog"
+    ]
+
+
 async def test_reliable_frames_survive_a_restart_with_the_mailbox(make_relay: MakeRelay) -> None:
     relay = await make_relay(store_forward=True)
     alice, bob = await pair(relay)
@@ -112,9 +121,13 @@ async def test_reliable_frames_survive_a_restart_with_the_mailbox(make_relay: Ma
     relay.door.leave(bob)
     relay.door.bring(alice, frame("alice", "bob", "kept", qos="reliable", message_id=number(2)))
     await relay.moved("relay_stored", 2)
+    begun = backlog(relay)
     await relay.stop()
 
     relay = await make_relay(store_forward=True)
+    assert begun == []
+    (told,) = backlog(relay)
+    assert told.startswith("frames stored before this start: 2, for nodes: 1;")
     assert "1 reliable" not in await relay.command("relay bindings")
     assert "reliable 2" in await relay.command("relay queue bob")
     bob = await back(relay)
