@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from thenodes_plugin_api import RelayBindAck, RelayLimits
 from thenodes_plugin_api.delivery import MOST_TTL_SECONDS
+from thenodes_plugin_api.testing import settle
 from thenodes_relay.client.routes import Grant
 
 from .rig import rig
@@ -53,6 +56,24 @@ async def test_no_more_is_offered_to_a_relay_than_this_node_takes_itself(said: i
         relay.join()
 
         assert (await made.open()).frame_bytes == 70_000
+
+
+@pytest.mark.parametrize(("own", "warnings"), [(70_000, 0), (69_999, 1)])
+async def test_a_node_that_takes_less_than_its_relay_may_bring_is_warned_once(
+    own: int, warnings: int
+) -> None:
+    async with rig() as made:
+        made.door.frame_bytes = own
+        relay = made.relay("relay-a")
+        relay.frame_bytes = 70_000
+        for _ in range(2):
+            relay.join()
+            await settle()
+            relay.leave()
+
+        told = [line.text for line in made.context.log_lines if line.level == logging.WARNING]
+        assert len(told) == warnings
+        assert all("relay-a" in text and "limits.frame_bytes is 69999" in text for text in told)
 
 
 async def granted(limits: RelayLimits, *, own_bytes: int = USUAL) -> Grant:

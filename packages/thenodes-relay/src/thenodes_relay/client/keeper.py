@@ -19,6 +19,9 @@ _SHOWN = 256
 _ASK_SECONDS = 5.0
 _CARD_SECONDS = 3600.0
 
+# As high as the limit may be set.
+_FRAME_BYTES_MAX = 10**9
+
 
 class Keeper:
     """Asks the relays that `Mailboxes` chooses, with the card that names them.
@@ -153,7 +156,7 @@ class Keeper:
         if ack.ok:
             self._mailboxes.granted(link.relay, ack.binding_id)
             self._ctx.service.count(ClientCounter.MAILBOXES)
-            self._tell_granted(link.relay, store=store)
+            self._tell_granted(link.relay, ack, store=store)
         else:
             reason = ack.reason or Reason.DECLINED
             hint = MAILBOX_HINTS.get(reason, "")
@@ -172,12 +175,21 @@ class Keeper:
         self._told[relay] = reason
         self._ctx.logger.log(level, "%s; it is asked again in %.1f s", words, until - now)
 
-    def _tell_granted(self, relay: str, *, store: bool) -> None:
+    def _tell_granted(self, relay: str, ack: RelayBindAck, *, store: bool) -> None:
         if self._told.get(relay, Reason.UNKNOWN) is None:
             return
         self._told[relay] = None
         kept = "keeps what comes while it is away" if store else "keeps nothing while it is away"
         self._ctx.logger.info("%s has a mailbox of this node, and %s", relay, kept)
+        own = self._ctx.service.frame_bytes
+        if ack.limits is not None and (ack.limits.frame_bytes or 0) > own:
+            self._ctx.logger.warning(
+                "%s takes frames of %d bytes, and may bring one to this node, whose session it "
+                "would end: limits.frame_bytes is %d here; set it to what the relay takes",
+                relay,
+                min(ack.limits.frame_bytes or 0, _FRAME_BYTES_MAX),
+                own,
+            )
 
     def _let_go(self) -> None:
         """Close what a plugin asked for until now."""
