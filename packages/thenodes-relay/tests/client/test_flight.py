@@ -231,6 +231,19 @@ async def test_frames_of_a_relay_that_restarts_are_moved_at_once() -> None:
         assert (await sending).relay == SECOND
 
 
+async def test_frames_of_a_relay_that_fell_silent_are_moved_at_once() -> None:
+    async with rig() as made:
+        first = await a_relay(made, FIRST, confirms=False)
+        second = await a_relay(made, SECOND)
+        sending = made.begin(await made.open(), 1)
+        await settle()
+        first.leave(Reason.TIMEOUT)
+        await settle()
+
+        assert second.frames == [1]
+        assert (await sending).relay == SECOND
+
+
 async def test_a_relay_that_is_back_within_the_grace_keeps_its_frames() -> None:
     async with rig() as made:
         first = await a_relay(made, FIRST, confirms=False)
@@ -330,6 +343,30 @@ async def test_frames_of_a_forgotten_binding_are_sent_again_once_it_stands() -> 
         assert relay.targets().count("bob") == 2
         assert [(await task).status for task in sending] == [DeliveryStatus.STORED] * 2
         assert made.door.dispatched == []
+
+
+async def test_a_relay_that_forgets_every_binding_it_grants_is_asked_less_and_less() -> None:
+    async with rig() as made:
+        relay = await a_relay(made, confirms=False)
+        route = await made.open()
+        sending = made.begin(route, 1, timeout_seconds=600.0)
+        await settle()
+        relay.notify(1, Reason.NOT_BOUND)
+        await settle()
+        assert len(relay.frames) == 2
+        for seconds in (0.5, 1, 2, 4, 8, 10, 10):
+            sent = len(relay.frames)
+            relay.notify(1, Reason.NOT_BOUND)
+            await made.clock.advance(seconds - 0.25)
+            assert len(relay.frames) == sent
+            await made.clock.advance(0.5)
+            assert len(relay.frames) == sent + 1
+        relay.notify(1, Reason.NOT_BOUND)
+        relay.confirms = True
+        await made.clock.advance(10)
+
+        assert (await sending).status is DeliveryStatus.STORED
+        assert relay.targets().count("bob") == len(relay.frames)
 
 
 async def test_a_sender_waits_for_room_and_goes_in_its_turn() -> None:

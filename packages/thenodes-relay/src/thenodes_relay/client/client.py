@@ -184,6 +184,8 @@ class RelayClient:
         if link is not None:
             # One that restarts is not waited for where there is another.
             link.is_leaving = reason is Reason.RESTARTING
+            if reason is Reason.TIMEOUT:
+                link.lost_at = None
             self._lost(link, session)
             self._keeper.left(link)
             self._forget_unused()

@@ -31,6 +31,8 @@ _BATCH = 64
 _SWEEP_SECONDS = 5.0
 _HEADER_AT = 8
 _STORED = ("stored", "dup", "ok")
+_FIRST_REST_SECONDS = 0.5
+_MOST_REST_SECONDS = 10.0
 _ONCE_MORE = (Reason.NOT_BOUND, Reason.RESTARTING)
 
 _decode_header = msgspec.msgpack.Decoder(ForwardHeader).decode
@@ -189,9 +191,13 @@ class Flight:
         """A relay confirmed a frame, or refused it; False where it was none of its frames."""
         if ack.message_id is None:
             return False
+        parcel = self._outstanding.get(ack.message_id.bytes)
+        lane = None if parcel is None else parcel.lane
         parcel = self._outstanding.settle(ack.message_id.bytes, session)
         if parcel is None:
             return False
+        if lane is not None:
+            lane.bounced = 0
         relay = session.peer.node_id
         if ack.status in _STORED:
             outcome = DeliveryOutcome(DeliveryStatus.STORED, relay, ack.message_id)
@@ -216,6 +222,8 @@ class Flight:
         if notify.notif_type in _ONCE_MORE:
             # Of several frames the first word brings back all; the others say nothing new.
             if parcel.session is session:
+                if notify.notif_type is Reason.NOT_BOUND:
+                    self._rest(parcel.lane)
                 self.closed(relay, parcel.to)
             return parcel.lane.relay == relay
         if parcel.session is not session:
@@ -253,6 +261,14 @@ class Flight:
                 )
                 self._tell(parcel.message_id, word)
         return lost
+
+    def _rest(self, lane: Lane) -> None:
+        """Once a relay may have forgotten a route; one that always does is not asked at once."""
+        if lane.bounced:
+            bound = _FIRST_REST_SECONDS * 2.0 ** min(lane.bounced - 1, 10)
+            seconds = min(_MOST_REST_SECONDS, bound)
+            lane.rests_until = self._ctx.clock.monotonic() + seconds
+        lane.bounced += 1
 
     def _settle_home(self, relay: str, to: str) -> str:
         """Through which relay one more goes: behind those before it, wherever they are."""

@@ -26,7 +26,7 @@ class Link:
     Attributes:
         relay: its node id.
         session: the session with it; None while there is none.
-        lost_at: when the last one ended, of the monotonic clock.
+        lost_at: when the last one was cut, of the monotonic clock; None where it fell silent.
         is_leaving: whether it said that it is about to restart.
         stores: whether it keeps frames for targets that are away.
         waiting: what is done when the session has room, in order.

@@ -26,7 +26,8 @@ _FINAL = (Reason.POLICY_DENIED, Reason.UNAUTHENTICATED)
 class Mender:
     """Looks after lanes whose route is gone, one task for each.
 
-    A relay whose session ended has 1.5 s to come back; it may have some of the frames.
+    A relay whose session was cut has 1.5 s to come back; it may have some of the frames. One
+    that fell silent had its time.
 
     Args:
         ctx: the plugin's context.
@@ -71,7 +72,8 @@ class Mender:
             while (lane := self._flight.outstanding.lane(relay, to)) is not None:
                 if self._flight.is_open(relay, to):
                     return
-                seconds = self._grace(relay)
+                resting = lane.rests_until - self._ctx.clock.monotonic()
+                seconds = max(self._grace(relay), resting)
                 if seconds <= 0:
                     if await self._attempt(lane):
                         continue

@@ -77,9 +77,21 @@ class Lane:
         waiting: those without a place, whose senders wait.
         size: bytes of those kept.
         loose: how many of all are not pinned.
+        bounced: times in a row that the relay granted the route and then knew of none.
+        rests_until: of the monotonic clock; before it the route is not asked for again.
     """
 
-    __slots__ = ("kept", "loose", "relay", "size", "to", "unsent", "waiting")
+    __slots__ = (
+        "bounced",
+        "kept",
+        "loose",
+        "relay",
+        "rests_until",
+        "size",
+        "to",
+        "unsent",
+        "waiting",
+    )
 
     def __init__(self, relay: str, to: str) -> None:
         self.relay = relay
@@ -89,6 +101,8 @@ class Lane:
         self.waiting: deque[Parcel] = deque()
         self.size = 0
         self.loose = 0
+        self.bounced = 0
+        self.rests_until = 0.0
 
     def __len__(self) -> int:
         return len(self.kept) + len(self.waiting)
