@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 
 __all__ = ["dial_hint", "dial_problem", "listen_problem"]
 
 _NOT_HERE = "not an address of this machine"
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+# Some systems have one number for a name without addresses, others a number of its own.
+_UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
 def listen_problem(host: str, port: int, error: OSError) -> str:
@@ -41,6 +44,10 @@ def dial_problem(error: BaseException) -> str:
             return "the connection ended during the TLS handshake"
         case ssl.SSLError():
             return f"TLS failed: {error.reason or error}".lower().replace("tls", "TLS")
+        case socket.gaierror() if error.errno in _UNKNOWN_HOST:
+            return "unknown host"
+        case socket.gaierror():
+            return f"the host's name could not be looked up: {error.strerror}".lower()
         case OSError() if error.errno is not None and error.errno > 0:
             return os.strerror(error.errno).lower()
         case _:
