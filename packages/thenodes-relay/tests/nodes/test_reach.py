@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thenodes_core import Node
+from thenodes_plugin_api import DeliveryOptions, DeliveryOutcome, DeliveryStatus, Payload, QoS, Text
 
 from .town import Town, User, town
 
@@ -61,6 +62,32 @@ async def test_with_two_relays_a_node_is_reachable_within_10_s_of_one_falling_si
 
         assert await made.reach(alice, bob) < 10
         assert used not in carrying(relays, before)
+
+
+async def test_a_reliable_message_at_a_relay_that_fell_silent_is_at_another_within_8_s(
+    tmp_path: Path,
+) -> None:
+    async with town(tmp_path) as made:
+        relays = {name: await made.relay(name, stores=True) for name in ("relay-a", "relay-b")}
+        alice, bob = await two_users(made, *relays)
+        options = DeliveryOptions(qos=QoS.RELIABLE)
+
+        async def send() -> DeliveryOutcome:
+            send = alice.inbox.ctx.send
+            return await made.result(
+                send(bob.node.id, Text(""), Payload.text("1"), options=options), 20
+            )
+
+        had = len(bob.inbox.messages)
+        before = await send()
+        (used,) = [name for name, node in relays.items() if node.id == before.relay]
+        made.silence(used)
+        begun = made.clock.time()
+        await send()
+        await made.until(lambda: len(bob.inbox.messages) == had + 2)
+
+        assert before.status is DeliveryStatus.STORED
+        assert made.clock.time() - begun < 8
 
 
 async def test_with_one_relay_nodes_are_reachable_within_15_s_of_its_restart(
