@@ -94,7 +94,9 @@ async def test_anything_but_yes_goes_on_where_it_was(shell: PromptShell, answer:
 async def test_an_unknown_command_is_an_error_in_one_line(shell: PromptShell) -> None:
     (answer,) = await feed(shell, "peeers")
 
-    assert answer == "error: unknown command 'peeers'; help lists what there is"
+    assert answer == (
+        "error: unknown command 'peeers'; did you mean peers? help lists what there is"
+    )
 
 
 async def test_a_plugin_that_fails_leaves_the_prompt_where_it_was(shell: PromptShell) -> None:

@@ -28,7 +28,6 @@ from thenodes_plugin_api import (
     SystemEvent,
 )
 
-from ._version import __version__
 from .clock import Clock, SystemClock
 from .config import (
     Config,
@@ -36,15 +35,12 @@ from .config import (
     TrustPolicyTable,
     expand,
     given_keys,
-    uses_tls,
     validate,
 )
-from .control.builtin import BUILTIN_COMMANDS, add_builtin_commands
+from .control.builtin import BUILTIN_COMMANDS
 from .control.commands import CommandTable
-from .control.plugins import add_plugin_commands
 from .control.socket import CONTROL_SOCKET, ControlSocket
 from .control.status import NodeStatus, PluginLine
-from .control.trust import add_trust_commands
 from .descriptors import descriptor_limit
 from .errors import StartError
 from .events.counters import Counters
@@ -52,6 +48,7 @@ from .events.dispatcher import Dispatcher
 from .events.json_lines import EVENTS_FILE, JsonLinesSink
 from .loading import load_plugins
 from .network import PeerNetwork
+from .operating import Operation, plugin_lines
 from .peers.manager import PeerManager
 from .peers.persistence import KnownPeersKeeper
 from .peers.store import KnownPeers
@@ -136,6 +133,7 @@ class Node:
         self._network: PeerNetwork | None = None
         self._state: StateDir
         self._outbound: Outbound
+        self._operation: Operation
 
     @property
     def id(self) -> str:
@@ -237,21 +235,7 @@ class Node:
 
     def plugins(self) -> Sequence[PluginLine]:
         """How every plugin stands, the rejected ones last."""
-        return [
-            PluginLine(
-                id=p.id,
-                version=p.version,
-                state=p.state,
-                source=p.source,
-                detail=p.detail,
-                abi=p.abi,
-                abi_revision=p.abi_revision,
-                codes=p.codes,
-                faults=p.faults,
-                prefix=p.prefix,
-            )
-            for p in self._host.status()
-        ]
+        return plugin_lines(self._host)
 
     async def reload_plugin(self, plugin_id: str) -> str:
         """Load a plugin anew; see `PluginChanges.reload`."""
@@ -279,26 +263,7 @@ class Node:
 
     def status(self) -> NodeStatus:
         """What operators see of it, now."""
-        config = self.config
-        now = self.clock.time()
-        return NodeStatus(
-            version=__version__,
-            node_id=self.id,
-            fingerprint=self._started.credentials.identity.fingerprint,
-            tls=uses_tls(config),
-            realm=str(self.realm),
-            app_name=config.app_name,
-            node_type=config.node.node_type,
-            listening=self.address,
-            state_dir=None if self.state_dir is None else str(self.state_dir),
-            pid=os.getpid(),
-            started_at=self._started_at,
-            uptime_seconds=now - self._started_at,
-            peers=self.peers.all(),
-            dialling=self._started.dialling,
-            plugins=self.plugins(),
-            counters=self.counters.snapshot(),
-        )
+        return self._operation.status()
 
     async def __aenter__(self) -> Self:
         """Start.
@@ -350,7 +315,8 @@ class Node:
         stack.enter_context(relaying.received)
         self._outbound = relaying.outbound
         self._host.prepare(self._make_services(relaying), config.plugin, self._plugin_dir)
-        self._add_commands()
+        self._operation = self._make_operation()
+        self._operation.add_commands(self.commands)
         self._host.roster.on_change(self._plugins_changed)
         stack.enter_context(self._host.roster.watch(self._on_stall))
         # Pushed one by one: each part is ended even where the end of another fails.
@@ -456,6 +422,18 @@ class Node:
             ground=relaying.ground,
         )
 
+    def _make_operation(self) -> Operation:
+        return Operation(
+            self.config,
+            self.state_dir,
+            self._started,
+            self._host,
+            self.known,
+            self.counters,
+            self.clock,
+            self._started_at,
+        )
+
     def _make_relaying(self) -> Relaying:
         return make_relaying(
             self.config,
@@ -471,12 +449,6 @@ class Node:
 
     def _plugin_dir(self, plugin_id: str) -> Path:
         return self._state.subdirectory("plugins", plugin_id)
-
-    def _add_commands(self) -> None:
-        add_builtin_commands(self.commands, self)
-        add_trust_commands(self.commands, self.trust)
-        add_plugin_commands(self.commands, self)
-        self.commands.replace_shells(self._host.shells())
 
     def _plugins_changed(self) -> None:
         self.commands.replace_shells(self._host.shells())

@@ -179,7 +179,7 @@ async def test_help_of_a_word_lists_the_commands_that_begin_with_it(table: Comma
 
     assert reply.data == {
         "peers": "list the connected peers",
-        "peers known": "list the known addresses, newest success first",
+        "known | peers known": "list the known addresses, newest success first",
     }
 
 

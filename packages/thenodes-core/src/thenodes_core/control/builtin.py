@@ -8,13 +8,14 @@ from typing import Protocol
 from thenodes_plugin_api import PeerRecord
 
 from ..errors import CommandError
+from .catalogue import CATALOGUE
 from .commands import Command, CommandTable, Reply
 from .status import NodeStatus, render_known, render_peers, render_status
 
 __all__ = ["BUILTIN_COMMANDS", "NodeView", "add_builtin_commands"]
 
 BUILTIN_COMMANDS = frozenset(
-    {"about", "help", "peers", "plugin", "plugins", "status", "trust", "version"}
+    {name.partition(" ")[0] for key, text in CATALOGUE.items() for name in (key, *text.aliases)}
 )
 """First words of the node's own commands, which no plugin may take."""
 
@@ -51,7 +52,7 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
         return Reply(render_peers(connected), connected)
 
     async def known(words: Sequence[str]) -> Reply:
-        _expect_none("peers known", words)
+        _expect_none("known", words)
         records = node.known_peers()
         return Reply(render_known(records), records)
 
@@ -60,11 +61,11 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
         status = node.status()
         return Reply(render_status(status), status)
 
-    table.add(Command("help", "list the commands, or those that begin so", show_help, "[word]"))
-    table.add(Command("version", "version, node id and realm", version, aliases=("about",)))
-    table.add(Command("peers", "list the connected peers", peers))
-    table.add(Command("peers known", "list the known addresses, newest success first", known))
-    table.add(Command("status", "the node, its peers, plugins and counters", show_status))
+    table.define("help", show_help)
+    table.define("version", version)
+    table.define("peers", peers)
+    table.define("known", known)
+    table.define("status", show_status)
 
 
 def _expect_none(name: str, words: Sequence[str]) -> None:
@@ -73,20 +74,25 @@ def _expect_none(name: str, words: Sequence[str]) -> None:
 
 
 def _help(table: CommandTable, words: Sequence[str]) -> Reply:
+    shown = [command for command in table.commands if not command.hidden]
     if words:
         shell = table.shell(words[0])
         if shell is not None:
             rows = [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
         else:
-            rows = [_row(c) for c in table.commands if c.name.partition(" ")[0] == words[0]]
+            rows = [_row(c) for c in shown if _begins(c, words[0])]
         if shell is None and not rows:
             raise CommandError(f"no command begins with {words[0]!r}; help lists what there is")
         return Reply(_table(rows), dict(rows))
-    rows = [_row(c) for c in table.commands]
+    rows = [_row(c) for c in shown]
     rows += [
         (shell.prefix, f"enter the shell of the plugin {shell.prefix}") for shell in table.shells
     ]
     return Reply(_table(rows), dict(rows))
+
+
+def _begins(command: Command, word: str) -> bool:
+    return any(name.partition(" ")[0] == word for name in (command.name, *command.aliases))
 
 
 def _row(command: Command) -> tuple[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from difflib import get_close_matches
 from typing import Protocol
 
 import msgspec
@@ -10,8 +12,12 @@ import msgspec
 from thenodes_plugin_api import PromptCommand
 
 from ..errors import CommandError
+from .catalogue import CATALOGUE
 
-__all__ = ["Command", "CommandTable", "Reply", "Shell"]
+__all__ = ["Command", "CommandTable", "Reply", "Run", "Shell"]
+
+_JSON = "--json"
+_HELP = frozenset({"--help", "-h"})
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -20,10 +26,19 @@ class Reply(msgspec.Struct, frozen=True):
     Attributes:
         text: for people.
         data: the same for machines; anything that msgspec encodes.
+        as_json: it was asked for as a machine does, with `--json`.
     """
 
     text: str
     data: object = None
+    as_json: bool = False
+
+
+Run = Callable[[Sequence[str]], Awaitable[Reply]]
+"""Runs a command, with the words after its name."""
+
+Follow = Callable[[Sequence[str]], AsyncIterator[Reply] | None]
+"""The answers, where the words ask for more than one; else None."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -36,14 +51,30 @@ class Command(msgspec.Struct, frozen=True):
         usage: what those words are, such as `"<fingerprint>"`.
         aliases: other names.
         complete: what may stand after the name, for completion.
+        example: one as it is typed.
+        more: what its own help adds to the line.
+        hidden: in no list; it is for programs.
+        follow: the answers, where the words ask for more than one.
     """
 
     name: str
     help: str
-    run: Callable[[Sequence[str]], Awaitable[Reply]]
+    run: Run
     usage: str = ""
     aliases: tuple[str, ...] = ()
     complete: Callable[[], Sequence[str]] | None = None
+    example: str = ""
+    more: str = ""
+    hidden: bool = False
+    follow: Follow | None = None
+
+    def describe(self) -> str:
+        """Its own help: how it is used, what it does, and an example."""
+        lines = [f"usage: {self.name} {self.usage}".rstrip() + " [--json]", f"  {self.help}"]
+        if self.aliases:
+            lines.append(f"  also: {', '.join(self.aliases)}")
+        lines += [f"  {line}".rstrip() for line in self.more.splitlines()]
+        return "\n".join([*lines, f"example: {self.example or self.name}"])
 
 
 class Shell(Protocol):
@@ -71,6 +102,35 @@ class CommandTable:
         self._commands: dict[str, Command] = {}
         self._names: dict[str, Command] = {}
         self._shells: dict[str, Shell] = {}
+
+    def define(
+        self,
+        name: str,
+        run: Run,
+        *,
+        complete: Callable[[], Sequence[str]] | None = None,
+        follow: Follow | None = None,
+    ) -> None:
+        """Add a command of which the catalogue says the rest.
+
+        Raises:
+            ValueError: one of its names is taken.
+        """
+        text = CATALOGUE[name]
+        self.add(
+            Command(
+                name,
+                text.help,
+                run,
+                text.usage,
+                text.aliases,
+                complete,
+                text.example,
+                text.more,
+                text.hidden,
+                follow,
+            )
+        )
 
     def add(self, command: Command) -> None:
         """Add a command.
@@ -130,27 +190,77 @@ class CommandTable:
     async def run(self, line: str) -> Reply:
         """Run one line; a leading `/` is accepted.
 
+        Of a command, `--json` asks for its data and `--help` for its help. A command that
+        follows gives its first answer.
+
         Raises:
             CommandError: no such command, wrong arguments, or it failed.
         """
-        words = line.strip().removeprefix("/").split()
-        if not words:
+        text = line.strip().removeprefix("/").lstrip()
+        if not text:
             return Reply("")
-        shell = self._shells.get(words[0])
+        prefix = text.split(maxsplit=1)[0]
+        shell = self._shells.get(prefix)
         if shell is not None:
-            rest = line.strip().removeprefix("/").lstrip()[len(words[0]) :].strip()
+            rest = text[len(prefix) :].strip()
             if not rest:
-                raise CommandError(f"{words[0]} what? Try: {_offer(shell)}")
+                raise CommandError(f"{prefix} what? Try: {_offer(shell)}")
             answer = await shell.run(rest)
             return Reply(answer or "", {"answer": answer})
+        command, words = self._find(text)
+        if not _HELP.isdisjoint(words):
+            return Reply(command.describe(), {"name": command.name, "help": command.help})
+        reply = await command.run([word for word in words if word != _JSON])
+        return msgspec.structs.replace(reply, as_json=True) if _JSON in words else reply
+
+    def follow(self, line: str) -> AsyncIterator[Reply] | None:
+        """The answers of a line that asks for more than one, else None.
+
+        Raises:
+            CommandError: no such command, or wrong arguments.
+        """
+        text = line.strip().removeprefix("/").lstrip()
+        if not text or text.split(maxsplit=1)[0] in self._shells:
+            return None
+        command, words = self._find(text)
+        if command.follow is None or not _HELP.isdisjoint(words):
+            return None
+        answers = command.follow([word for word in words if word != _JSON])
+        return _as_json(answers) if answers is not None and _JSON in words else answers
+
+    def _find(self, text: str) -> tuple[Command, Sequence[str]]:
+        words = _split(text)
         for count in range(len(words), 0, -1):
             command = self._names.get(" ".join(words[:count]))
             if command is not None:
-                return await command.run(words[count:])
-        known = sorted(name for name in self._names if name.startswith(f"{words[0]} "))
-        if known:
-            raise CommandError(f"unknown command {' '.join(words)!r}; try: {', '.join(known)}")
-        raise CommandError(f"unknown command {words[0]!r}; help lists what there is")
+                return command, words[count:]
+        raise CommandError(self._unknown(words))
+
+    def _unknown(self, words: Sequence[str]) -> str:
+        shown = [command for command in self._commands.values() if not command.hidden]
+        known = sorted(name for c in shown for name in (c.name, *c.aliases))
+        of_group = [name for name in known if name.startswith(f"{words[0]} ")]
+        if of_group:
+            return f"unknown command {' '.join(words)!r}; try: {', '.join(of_group)}"
+        firsts = {name.partition(" ")[0] for name in known} | self._shells.keys()
+        near = get_close_matches(words[0], firsts, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        return f"unknown command {words[0]!r}; {meant}help lists what there is"
+
+
+async def _as_json(answers: AsyncIterator[Reply]) -> AsyncIterator[Reply]:
+    async for reply in answers:
+        yield msgspec.structs.replace(reply, as_json=True)
+
+
+def _split(text: str) -> list[str]:
+    """Words as in a shell, without escapes; a quote that nothing ends is a mere character."""
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+    try:
+        return list(lexer) or text.split()
+    except ValueError:
+        return text.split()
 
 
 def _offer(shell: Shell) -> str:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..errors import CommandError, CommandFailed
 from ..text import printable
-from .commands import Command, CommandTable, Reply
+from .commands import CommandTable, Reply, Run
 from .status import PluginLine
 
 __all__ = ["PluginView", "add_plugin_commands"]
@@ -52,9 +52,7 @@ def add_plugin_commands(table: CommandTable, view: PluginView) -> None:
             raise CommandFailed(f"no plugin {plugin_id!r}; there are: {known}")
         return Reply("\n\n".join(_described(line) for line in found), found[0])
 
-    def changer(
-        name: str, change: Callable[[str], Awaitable[str]]
-    ) -> Callable[[Sequence[str]], Awaitable[Reply]]:
+    def changer(name: str, change: Callable[[str], Awaitable[str]]) -> Run:
         async def run(words: Sequence[str]) -> Reply:
             plugin_id = _only(name, words)
             text = await change(plugin_id)
@@ -66,14 +64,14 @@ def add_plugin_commands(table: CommandTable, view: PluginView) -> None:
     def ids() -> Sequence[str]:
         return list(dict.fromkeys(line.id for line in view.plugins()))
 
-    def add(name: str, text: str, run: Callable[[Sequence[str]], Awaitable[Reply]]) -> None:
-        table.add(Command(f"plugin {name}", text, run, "<id>", complete=ids))
-
-    table.add(Command("plugins", "list the plugins", show_all, aliases=("plugin list",)))
-    add("info", "tell everything of a plugin", info)
-    add("reload", "load a plugin anew; no message is lost", changer("reload", view.reload_plugin))
-    add("enable", "start a plugin that was stopped", changer("enable", view.enable_plugin))
-    add("disable", "stop a plugin until it is enabled", changer("disable", view.disable_plugin))
+    table.define("plugins", show_all)
+    table.define("plugin info", info, complete=ids)
+    for name, change in (
+        ("reload", view.reload_plugin),
+        ("enable", view.enable_plugin),
+        ("disable", view.disable_plugin),
+    ):
+        table.define(f"plugin {name}", changer(name, change), complete=ids)
 
 
 def _listed(lines: Sequence[PluginLine]) -> str:

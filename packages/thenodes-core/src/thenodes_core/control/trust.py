@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -13,16 +13,11 @@ from ..security.decision import Decision
 from ..store.key_entry import KeyEntry
 from ..store.trust_store import Moved
 from ..text import printable
-from .commands import Command, CommandTable, Reply
+from .commands import CommandTable, Reply, Run
 
 __all__ = ["TrustView", "add_trust_commands"]
 
-_STORES = {
-    "observed": "keys that were met and are not trusted",
-    "trusted": "keys that are trusted",
-    "rejected": "keys that are refused whatever else holds",
-    "own": "this node's own key and certificate",
-}
+_STORES = ("observed", "trusted", "rejected", "own")
 _FINGERPRINT = "<fingerprint>"
 _SHOWN_DIGITS = 16
 
@@ -61,8 +56,8 @@ class TrustView(Protocol):
 
 def add_trust_commands(table: CommandTable, view: TrustView) -> None:
     """Add `trust …`."""
-    for store, meaning in _STORES.items():
-        _add(table, f"{store} list", f"list {meaning}", _lister(view, store))
+    for store in _STORES:
+        table.define(f"trust {store} list", _lister(view, store))
 
     async def promote(words: Sequence[str]) -> Reply:
         return _moved(view.promote(_only("promote", _FINGERPRINT, words)), "trusted")
@@ -93,30 +88,16 @@ def add_trust_commands(table: CommandTable, view: TrustView) -> None:
     def known(*stores: str) -> Callable[[], Sequence[str]]:
         return lambda: [entry.fingerprint for store in stores for entry in view.keys(store)]
 
-    _add(table, "promote", "trust a key", promote, _FINGERPRINT, known("observed", "rejected"))
-    _add(
-        table, "revoke", "refuse a key for good", revoke, _FINGERPRINT, known("trusted", "observed")
-    )
     every = known("observed", "trusted", "rejected")
-    _add(table, "explain", "tell step by step what the policy says", explain, _FINGERPRINT, every)
-    _add(table, "ids list", "list ids and addresses with the key they were met with", list_ids)
-    forget_help = "let an id, or an address, come with another key"
-    _add(table, "forget", forget_help, forget, "<id>", lambda: list(view.ids()))
-    _add(table, "reload", "read the keys on disk again", reload)
+    table.define("trust promote", promote, complete=known("observed", "rejected"))
+    table.define("trust revoke", revoke, complete=known("trusted", "observed"))
+    table.define("trust explain", explain, complete=every)
+    table.define("trust ids list", list_ids)
+    table.define("trust forget", forget, complete=lambda: list(view.ids()))
+    table.define("trust reload", reload)
 
 
-def _add(
-    table: CommandTable,
-    name: str,
-    text: str,
-    run: Callable[[Sequence[str]], Awaitable[Reply]],
-    usage: str = "",
-    complete: Callable[[], Sequence[str]] | None = None,
-) -> None:
-    table.add(Command(f"trust {name}", text, run, usage, complete=complete))
-
-
-def _lister(view: TrustView, store: str) -> Callable[[Sequence[str]], Awaitable[Reply]]:
+def _lister(view: TrustView, store: str) -> Run:
     async def show(words: Sequence[str]) -> Reply:
         _expect_none(f"{store} list", words)
         entries = view.keys(store)

@@ -1,0 +1,127 @@
+"""What operators get of a running node: its commands, and what they answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from thenodes_plugin_api import PeerRecord
+
+from ._version import __version__
+from .clock import Clock
+from .config import Config, uses_tls
+from .control.builtin import add_builtin_commands
+from .control.commands import CommandTable
+from .control.plugins import add_plugin_commands
+from .control.status import NodeStatus, PluginLine
+from .control.trust import add_trust_commands
+from .events.counters import Counters
+from .network import PeerNetwork
+from .peers.store import KnownPeers
+from .plugins.host import PluginHost
+
+__all__ = ["Operation", "plugin_lines"]
+
+
+class Operation:
+    """A node as its operators see it.
+
+    Args:
+        config: the node's.
+        state_dir: None where it is temporary.
+        network: its peers.
+        host: its plugins.
+        known: the addresses that it knows.
+        counters: what was counted.
+        clock: times it.
+        started_at: when it was started, Unix seconds.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        state_dir: Path | None,
+        network: PeerNetwork,
+        host: PluginHost,
+        known: KnownPeers,
+        counters: Counters,
+        clock: Clock,
+        started_at: float,
+    ) -> None:
+        self._config = config
+        self._state_dir = state_dir
+        self._network = network
+        self._host = host
+        self._known = known
+        self._counters = counters
+        self._clock = clock
+        self._started_at = started_at
+
+    def add_commands(self, table: CommandTable) -> None:
+        """Add all commands of the node's own, and the shells of its plugins."""
+        add_builtin_commands(table, self)
+        add_trust_commands(table, self._network.trust)
+        add_plugin_commands(table, self)
+        table.replace_shells(self._host.shells())
+
+    def status(self) -> NodeStatus:
+        """The node, now."""
+        config, network = self._config, self._network
+        return NodeStatus(
+            version=__version__,
+            node_id=network.peers.local.node_id,
+            fingerprint=network.credentials.identity.fingerprint,
+            tls=uses_tls(config),
+            realm=str(network.peers.local.realm),
+            app_name=config.app_name,
+            node_type=config.node.node_type,
+            listening=network.address,
+            state_dir=None if self._state_dir is None else str(self._state_dir),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            uptime_seconds=self._clock.time() - self._started_at,
+            peers=network.peers.all(),
+            dialling=network.dialling,
+            plugins=self.plugins(),
+            counters=self._counters.snapshot(),
+        )
+
+    def known_peers(self) -> Sequence[PeerRecord]:
+        """The addresses that it knows, newest success first."""
+        return self._known.records
+
+    def plugins(self) -> Sequence[PluginLine]:
+        """How every plugin stands, the rejected ones last."""
+        return plugin_lines(self._host)
+
+    async def reload_plugin(self, plugin_id: str) -> str:
+        """Load a plugin anew; see `PluginChanges.reload`."""
+        return await self._host.changes.reload(plugin_id)
+
+    async def enable_plugin(self, plugin_id: str) -> str:
+        """Start a plugin that does not run; see `PluginChanges.enable`."""
+        return await self._host.changes.enable(plugin_id)
+
+    async def disable_plugin(self, plugin_id: str) -> str:
+        """Stop a plugin; see `PluginChanges.disable`."""
+        return await self._host.changes.disable(plugin_id)
+
+
+def plugin_lines(host: PluginHost) -> Sequence[PluginLine]:
+    """How every plugin stands, the rejected ones last."""
+    return [
+        PluginLine(
+            id=p.id,
+            version=p.version,
+            state=p.state,
+            source=p.source,
+            detail=p.detail,
+            abi=p.abi,
+            abi_revision=p.abi_revision,
+            codes=p.codes,
+            faults=p.faults,
+            prefix=p.prefix,
+        )
+        for p in host.status()
+    ]
