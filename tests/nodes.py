@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.errors import NoNode
 
 THENODES = (sys.executable, "-m", "thenodes_cli")

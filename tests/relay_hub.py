@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.errors import NoNode
 
 from .nodes import THENODES, with_config

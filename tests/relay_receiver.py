@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from thenodes_core import Config, DiscoveryTable, NetworkTable, Node, NodeTable, RelayTable
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.errors import NoNode
 from thenodes_plugin_api import Message, Plugin, PluginContext, Text
 

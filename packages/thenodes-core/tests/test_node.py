@@ -28,7 +28,8 @@ from thenodes_core import (
     StateDirInUse,
 )
 from thenodes_core.clock import settle
-from thenodes_core.control.socket import CONTROL_SOCKET, ask
+from thenodes_core.control.client import ask
+from thenodes_core.control.questions import CONTROL_SOCKET
 from thenodes_core.control.status import NodeStatus
 from thenodes_plugin_api import (
     ConfigDefaults,

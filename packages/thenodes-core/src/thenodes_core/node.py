@@ -39,7 +39,8 @@ from .config import (
 )
 from .control.builtin import BUILTIN_COMMANDS
 from .control.commands import CommandTable
-from .control.socket import CONTROL_SOCKET, ControlSocket
+from .control.questions import CONTROL_SOCKET
+from .control.socket import ControlSocket
 from .control.status import NodeStatus, PluginLine
 from .descriptors import descriptor_limit
 from .errors import StartError

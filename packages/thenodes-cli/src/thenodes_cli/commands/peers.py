@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from thenodes_core.config import expand
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.control.status import render_known
 from thenodes_core.errors import NoNode, StateDirError
 from thenodes_core.store.peers_file import PEERS_FILE, PeersFile

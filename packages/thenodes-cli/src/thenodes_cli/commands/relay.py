@@ -10,8 +10,8 @@ from typing import Any
 import click
 import msgspec
 
+from thenodes_core.control.client import ask
 from thenodes_core.control.commands import Reply
-from thenodes_core.control.socket import ask
 from thenodes_core.errors import CommandError, CommandFailed
 
 from ..output import emit

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 
 from ..output import emit
 from .target import resolve_state_dir, target_options

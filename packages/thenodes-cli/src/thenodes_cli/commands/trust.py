@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.errors import NoNode
 
 from ..node_files import read_node_files

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from difflib import get_close_matches
 from typing import Protocol
 
@@ -37,7 +38,7 @@ class Reply(msgspec.Struct, frozen=True):
 Run = Callable[[Sequence[str]], Awaitable[Reply]]
 """Runs a command, with the words after its name."""
 
-Follow = Callable[[Sequence[str]], AsyncIterator[Reply] | None]
+Follow = Callable[[Sequence[str]], AsyncGenerator[Reply, None] | None]
 """The answers, where the words ask for more than one; else None."""
 
 
@@ -213,7 +214,7 @@ class CommandTable:
         reply = await command.run([word for word in words if word != _JSON])
         return msgspec.structs.replace(reply, as_json=True) if _JSON in words else reply
 
-    def follow(self, line: str) -> AsyncIterator[Reply] | None:
+    def follow(self, line: str) -> AsyncGenerator[Reply, None] | None:
         """The answers of a line that asks for more than one, else None.
 
         Raises:
@@ -227,6 +228,20 @@ class CommandTable:
             return None
         answers = command.follow([word for word in words if word != _JSON])
         return _as_json(answers) if answers is not None and _JSON in words else answers
+
+    async def answers(self, line: str) -> AsyncGenerator[Reply, None]:
+        """Every answer to a line: one, or as many as it asks for.
+
+        Raises:
+            CommandError: no such command, wrong arguments, or it failed.
+        """
+        following = self.follow(line)
+        if following is None:
+            yield await self.run(line)
+            return
+        async with aclosing(following):
+            async for reply in following:
+                yield reply
 
     def _find(self, text: str) -> tuple[Command, Sequence[str]]:
         words = _split(text)
@@ -248,9 +263,10 @@ class CommandTable:
         return f"unknown command {words[0]!r}; {meant}help lists what there is"
 
 
-async def _as_json(answers: AsyncIterator[Reply]) -> AsyncIterator[Reply]:
-    async for reply in answers:
-        yield msgspec.structs.replace(reply, as_json=True)
+async def _as_json(answers: AsyncGenerator[Reply, None]) -> AsyncGenerator[Reply, None]:
+    async with aclosing(answers):
+        async for reply in answers:
+            yield msgspec.structs.replace(reply, as_json=True)
 
 
 def _split(text: str) -> list[str]:

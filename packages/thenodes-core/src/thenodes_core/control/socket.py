@@ -1,8 +1,6 @@
 """The control socket: a Unix socket in the state directory that only its owner can use.
 
-One JSON object a line: `{"line": "peers"}` is answered by
-`{"ok": true, "text": …, "data": …}` or `{"ok": false, "text": …, "failed": …}`,
-where `failed` tells a command that failed from one that is wrong.
+See `questions` for what is said, and `client` for the other end.
 """
 
 from __future__ import annotations
@@ -13,50 +11,46 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from ..errors import CommandError, CommandFailed, NoNode, StateDirError
+from ..errors import CommandError, CommandFailed, StateDirError
+from .access import describe
 from .commands import CommandTable, Reply
+from .completion import candidates
+from .questions import (
+    ANSWER_BYTES,
+    CONTROL_SOCKET,
+    LINE_BYTES,
+    Answer,
+    decode_question,
+    encode,
+)
 
-__all__ = ["CONTROL_SOCKET", "ControlSocket", "ask"]
+__all__ = ["ControlSocket"]
 
-CONTROL_SOCKET = "control.sock"
-
-_LINE_BYTES = 64 * 1024
-_ANSWER_BYTES = 16 * 1024 * 1024
-_CONNECTIONS = 16
+_CONNECTIONS = 32
 _IDLE_SECONDS = 60.0
+_TAKEN_SECONDS = 10.0
+_CANDIDATES = 1000
+_EXPECTED = 'expected {"line": "<command>"}'
 
 # sun_path holds 104 bytes on macOS and 108 on Linux, with the closing zero.
 _PATH_BYTES = 100
 _SHORT_PREFIX = "thenodes-socket-"
 
 
-class _Question(msgspec.Struct):
-    line: str
-
-
-class _Answer(msgspec.Struct):
-    ok: bool
-    text: str
-    data: object = None
-    failed: bool = False
-
-
-_decode_question = msgspec.json.Decoder(_Question).decode
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_encode = msgspec.json.Encoder().encode
-
-
 class ControlSocket:
     """Answers commands for as long as the context lasts.
 
-    At most 16 connections at once, a line of at most 64 KiB; more are refused.
-    A connection that says nothing for a minute is closed.
+    At most 32 connections at once, a line of at most 64 KiB; more are refused.
+    A connection that says nothing for a minute is closed, and one that takes nothing
+    of its answers for ten seconds is cut. Where a command goes on answering, whatever
+    the client says meanwhile, or its end, ends that command.
 
     Args:
         path: where; a stale socket there is replaced. A path too long for a
@@ -89,7 +83,7 @@ class ControlSocket:
             if target != self._path:
                 self._path.symlink_to(target)
             self._server = await asyncio.start_unix_server(
-                self._accept, sock=listener, limit=_LINE_BYTES
+                self._accept, sock=listener, limit=LINE_BYTES
             )
         except OSError as error:
             listener.close()
@@ -128,7 +122,7 @@ class ControlSocket:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None or len(self._connections) >= _CONNECTIONS:
-            writer.write(_encode(_Answer(False, "too many control connections")) + b"\n")
+            writer.write(encode(Answer(False, "too many control connections")) + b"\n")
             writer.close()
             return
         self._connections.add(task)
@@ -148,58 +142,81 @@ class ControlSocket:
                 async with asyncio.timeout(_IDLE_SECONDS):
                     line = await reader.readline()
             except ValueError:
-                answer = _Answer(False, f"a line of more than {_LINE_BYTES} bytes")
-                writer.write(_encode(answer) + b"\n")
-                await writer.drain()
+                answer = Answer(False, f"a line of more than {LINE_BYTES} bytes")
+                await _say(writer, answer)
                 return
             if not line:
                 return
-            writer.write(_encode(await self._answer(line)) + b"\n")
-            await writer.drain()
+            if await self._answer(line, reader, writer):
+                return
 
-    async def _answer(self, line: bytes) -> _Answer:
+    async def _answer(
+        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer one question; True where the connection is to end."""
         try:
-            reply = await self._table.run(_decode_question(line).line)
+            question = decode_question(line)
+            if question.describe:
+                await _say(writer, Answer(True, "", describe(self._table)))
+            elif question.complete is not None:
+                found = candidates(self._table, question.complete, question.shell)
+                await _say(writer, Answer(True, "", found[:_CANDIDATES]))
+            elif question.line is not None:
+                following = self._table.follow(question.line)
+                if following is not None:
+                    return await _stream(following, reader, writer)
+                await _say(writer, _answer_of(await self._table.run(question.line)))
+            else:
+                await _say(writer, Answer(False, f"{_EXPECTED}: nothing is asked"))
         except msgspec.DecodeError as error:
-            return _Answer(False, f'expected {{"line": "<command>"}}: {error}')
+            await _say(writer, Answer(False, f"{_EXPECTED}: {error}"))
         except CommandError as error:
-            return _Answer(False, str(error), failed=isinstance(error, CommandFailed))
-        return _Answer(True, reply.text, reply.data)
+            await _say(writer, _refusal(error))
+        return False
 
 
-async def ask(state_dir: Path, line: str, *, timeout_seconds: float = 30.0) -> Reply:
-    """Run a command on the node that holds a state directory.
-
-    Raises:
-        NoNode: no node runs there.
-        StateDirError: it does not answer.
-        CommandError: the node does not understand the command.
-        CommandFailed: it does, and the command failed.
-    """
-    path = state_dir / CONTROL_SOCKET
+async def _stream(
+    answers: AsyncGenerator[Reply, None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bool:
+    """Give all answers, as they come; True where the client ended that."""
+    ended = asyncio.ensure_future(reader.read(1))
+    speaking = asyncio.ensure_future(_say_all(answers, writer))
     try:
-        path.lstat()
-        target = path.readlink() if path.is_symlink() else path
-        async with asyncio.timeout(timeout_seconds):
-            reader, writer = await asyncio.open_unix_connection(str(target), limit=_ANSWER_BYTES)
-            try:
-                writer.write(_encode(_Question(line)) + b"\n")
-                await writer.drain()
-                answer = _decode_answer(await reader.readline())
-            finally:
-                writer.close()
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise NoNode(
-            f"no node runs on {state_dir}; start one with: thenodes run --state-dir {state_dir}"
-        ) from error
-    except PermissionError as error:
-        raise StateDirError(f"{path}: belongs to another user") from error
-    except TimeoutError as error:
-        raise StateDirError(f"{path}: no answer within {timeout_seconds:g} s") from error
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        raise StateDirError(f"{path}: {error}") from error
-    if answer.failed:
-        raise CommandFailed(answer.text)
-    if not answer.ok:
-        raise CommandError(answer.text)
-    return Reply(answer.text, answer.data)
+        await asyncio.wait({ended, speaking}, return_when=asyncio.FIRST_COMPLETED)
+        if speaking.done():
+            speaking.result()
+            return False
+        return True
+    finally:
+        for task in (ended, speaking):
+            task.cancel()
+        await asyncio.gather(ended, speaking, return_exceptions=True)
+
+
+async def _say_all(answers: AsyncGenerator[Reply, None], writer: asyncio.StreamWriter) -> None:
+    async with contextlib.aclosing(answers):
+        try:
+            async for reply in answers:
+                await _say(writer, _answer_of(reply, more=True))
+        except CommandError as error:
+            await _say(writer, _refusal(error))
+            return
+    await _say(writer, Answer(True, ""))
+
+
+def _answer_of(reply: Reply, *, more: bool = False) -> Answer:
+    return Answer(True, reply.text, reply.data, more=more, as_json=reply.as_json)
+
+
+def _refusal(error: CommandError) -> Answer:
+    return Answer(False, str(error), failed=isinstance(error, CommandFailed))
+
+
+async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    """Give one answer; a client that takes nothing is cut by the time-out that this raises."""
+    data = encode(answer) + b"\n"
+    if len(data) > ANSWER_BYTES:
+        data = encode(Answer(False, "the answer is too long", failed=True)) + b"\n"
+    writer.write(data)
+    async with asyncio.timeout(_TAKEN_SECONDS):
+        await writer.drain()

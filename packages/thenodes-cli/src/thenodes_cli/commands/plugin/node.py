@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from thenodes_core.control.socket import ask
+from thenodes_core.control.client import ask
 from thenodes_core.errors import CommandError, CommandFailed, NoNode
 
 from ...node_files import NodeFiles, read_node_files

@@ -1,0 +1,137 @@
+"""Asks a running node, over its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+
+from ..errors import CommandError, CommandFailed, NoNode, StateDirError
+from .access import Description
+from .commands import Reply
+from .completion import Candidate
+from .questions import (
+    ANSWER_BYTES,
+    CONTROL_SOCKET,
+    Answer,
+    Question,
+    decode_answer,
+    encode,
+)
+
+__all__ = ["RemoteAccess", "answers", "ask"]
+
+_ANSWER_SECONDS = 30.0
+
+
+async def ask(state_dir: Path, line: str, *, timeout_seconds: float = _ANSWER_SECONDS) -> Reply:
+    """Run a command on the node that holds a state directory; of several answers, the first.
+
+    Raises:
+        NoNode: no node runs there.
+        StateDirError: it does not answer.
+        CommandError: the node does not understand the command.
+        CommandFailed: it does, and the command failed.
+    """
+    async with aclosing(_ask(state_dir, Question(line), timeout_seconds)) as given:
+        async for answer in given:
+            return Reply(answer.text, answer.data, answer.as_json)
+    return Reply("")
+
+
+async def answers(
+    state_dir: Path, line: str, *, timeout_seconds: float = _ANSWER_SECONDS
+) -> AsyncGenerator[Reply, None]:
+    """Run a command, and give each of its answers as it comes.
+
+    Args:
+        state_dir: of the node.
+        line: the command.
+        timeout_seconds: for the first answer; what follows may take its time.
+
+    Raises:
+        NoNode: no node runs there, or it ended amid its answers.
+        StateDirError: it does not answer.
+        CommandError: the node does not understand the command.
+        CommandFailed: it does, and the command failed.
+    """
+    async with aclosing(_ask(state_dir, Question(line), timeout_seconds)) as given:
+        async for answer in given:
+            yield Reply(answer.text, answer.data, answer.as_json)
+
+
+class RemoteAccess:
+    """The commands of a node in another process.
+
+    Args:
+        state_dir: the node's.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    async def describe(self) -> Description:
+        """What the node understands, now; raises as `ask`."""
+        return msgspec.convert(await self._first(Question(describe=True)), Description)
+
+    async def complete(self, typed: str, prefix: str | None) -> list[Candidate]:
+        """What may be typed next; raises as `ask`."""
+        found = await self._first(Question(complete=typed, shell=prefix))
+        return msgspec.convert(found, list[Candidate])
+
+    def answers(self, line: str) -> AsyncGenerator[Reply, None]:
+        """Every answer to a line; raises as `answers`."""
+        return answers(self._state_dir, line)
+
+    async def _first(self, question: Question) -> object:
+        async with aclosing(_ask(self._state_dir, question, _ANSWER_SECONDS)) as given:
+            async for answer in given:
+                return answer.data
+        return None
+
+
+async def _ask(
+    state_dir: Path, question: Question, timeout_seconds: float
+) -> AsyncGenerator[Answer, None]:
+    path = state_dir / CONTROL_SOCKET
+    try:
+        path.lstat()
+        target = path.readlink() if path.is_symlink() else path
+        async with asyncio.timeout(timeout_seconds):
+            reader, writer = await asyncio.open_unix_connection(str(target), limit=ANSWER_BYTES)
+        try:
+            writer.write(encode(question) + b"\n")
+            async with asyncio.timeout(timeout_seconds):
+                await writer.drain()
+                answer = _checked(await reader.readline(), state_dir)
+            while answer.more:
+                yield answer
+                answer = _checked(await reader.readline(), state_dir)
+            if answer.text or answer.data is not None:
+                yield answer
+        finally:
+            writer.close()
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise NoNode(
+            f"no node runs on {state_dir}; start one with: thenodes run --state-dir {state_dir}"
+        ) from error
+    except PermissionError as error:
+        raise StateDirError(f"{path}: belongs to another user") from error
+    except TimeoutError as error:
+        raise StateDirError(f"{path}: no answer within {timeout_seconds:g} s") from error
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raise StateDirError(f"{path}: {error}") from error
+
+
+def _checked(line: bytes, state_dir: Path) -> Answer:
+    if not line:
+        raise NoNode(f"the node on {state_dir} has stopped, or closed the connection")
+    answer = decode_answer(line)
+    if answer.failed:
+        raise CommandFailed(answer.text)
+    if not answer.ok:
+        raise CommandError(answer.text)
+    return answer
