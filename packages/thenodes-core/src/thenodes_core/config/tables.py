@@ -17,6 +17,7 @@ __all__ = [
     "Config",
     "DiscoveryTable",
     "EncryptionTable",
+    "HealthTable",
     "LoggingTable",
     "NetworkTable",
     "NodeTable",
@@ -216,6 +217,18 @@ class LoggingTable(_Table, frozen=True, kw_only=True):
     disable_console: bool = False
 
 
+class HealthTable(_Table, frozen=True, kw_only=True):
+    """`[health]`: a listener that tells machines how the node is, over HTTP.
+
+    Attributes:
+        host: address to listen on. Default 127.0.0.1: what it tells is not encrypted.
+        port: TCP port; 0 takes a free one. None by default: it does not listen.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
 class DiscoveryTable(_Table, frozen=True, kw_only=True):
     """`[discovery]`: learning the addresses of peers from peers.
 
@@ -400,6 +413,7 @@ class Config(_Table, frozen=True, kw_only=True):
         discovery: learning addresses from peers.
         network: known addresses on disk, and the relay.
         logging: where events are written.
+        health: where the node tells how it is.
         limits: how much one peer may ask of this node, see `Limits`.
         plugins: what is loaded.
         plugin: one table a plugin, `[plugin.<id>]`.
@@ -417,6 +431,7 @@ class Config(_Table, frozen=True, kw_only=True):
     discovery: DiscoveryTable = DiscoveryTable()
     network: NetworkTable = NetworkTable()
     logging: LoggingTable = LoggingTable()
+    health: HealthTable = HealthTable()
     limits: Limits = Limits()
     plugins: PluginsTable = PluginsTable()
     plugin: Mapping[str, Mapping[str, Any]] = {}

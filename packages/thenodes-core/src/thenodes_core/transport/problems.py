@@ -15,11 +15,11 @@ _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
 _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-def listen_problem(host: str, port: int, error: OSError) -> str:
-    """Why an address cannot be listened on."""
+def listen_problem(host: str, port: int, error: OSError, *, option: str = "--port") -> str:
+    """Why an address cannot be listened on; `option` is what chooses another port."""
     match error.errno:
         case errno.EADDRINUSE:
-            why = "the port is taken by another program; choose another with --port"
+            why = f"the port is taken by another program; choose another with {option}"
         case errno.EACCES:
             why = "not permitted; ports below 1024 need privileges"
         case errno.EADDRNOTAVAIL:

@@ -1,4 +1,4 @@
-"""WebSocket connections; the only module that imports websockets."""
+"""WebSocket connections; besides `pages`, the only module that imports websockets."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""How a node is, for machines: alive, ready, and in numbers."""
