@@ -46,6 +46,28 @@ def test_a_snapshot_does_not_change_later() -> None:
     assert snapshot == {"a": 1}
 
 
+def test_counts_are_also_had_in_the_order_in_which_they_were_first_counted() -> None:
+    counters = Counters()
+    counters.add("b")
+    counters.add("a")
+    counters.add("b")
+
+    assert list(counters.as_counted().items()) == [("b", 2), ("a", 1)]
+
+
+def test_a_level_is_what_it_is_when_it_is_read() -> None:
+    counters = Counters()
+    waiting: list[int] = []
+
+    hide = counters.show_level("waiting", lambda: len(waiting))
+    counters.show_level("unknown", lambda: None)
+    waiting.append(1)
+
+    assert counters.levels() == {"waiting": 1}
+    hide()
+    assert counters.levels() == {}
+
+
 def test_reading_a_count_does_not_make_one() -> None:
     counters = Counters()
 

@@ -204,6 +204,41 @@ def test_what_a_service_counts_is_among_the_nodes_counters() -> None:
     assert rig.counters.snapshot() == {"relay_dropped.quota": 1, "relay_forwarded": 3}
 
 
+def test_a_level_is_read_when_somebody_asks_until_the_service_stops() -> None:
+    rig = Rig()
+    waiting = [1, 2]
+
+    rig.door.level("relay_queue_frames", lambda: len(waiting))
+    waiting.append(3)
+
+    assert rig.counters.levels() == {"relay_queue_frames": 3.0}
+    rig.door.close()
+    assert rig.counters.levels() == {}
+
+
+async def test_a_level_that_cannot_be_read_is_a_fault_of_the_plugin_and_not_shown() -> None:
+    rig = Rig()
+
+    rig.door.level("broken", lambda: 1 // 0)
+
+    assert rig.counters.levels() == {}
+    assert rig.faults == ["its level broken: integer division or modulo by zero"]
+
+
+@pytest.mark.parametrize("name", ["", "9lives", "Frames", "a b", "x" * 65])
+def test_a_level_has_a_name_for_metrics(name: str) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 64"):
+        Rig().door.level(name, float)
+
+
+def test_a_level_has_one_name() -> None:
+    rig = Rig()
+    rig.door.level("frames", float)
+
+    with pytest.raises(ValueError, match="shown already"):
+        rig.door.level("frames", float)
+
+
 def test_a_service_takes_frames_and_the_kinds_that_its_manifest_names() -> None:
     rig = Rig()
     got: list[object] = []

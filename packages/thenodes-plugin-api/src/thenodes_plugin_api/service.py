@@ -391,6 +391,18 @@ class ServiceDoor(Protocol):
         """Count something in the node's counters; with a reason as `name.reason`."""
         ...
 
+    def level(self, name: str, read: Callable[[], float]) -> None:
+        """Show a number that may also go down in the node's metrics, until the plugin stops.
+
+        Args:
+            name: of 1 to 64 of `[a-z0-9_]`, a letter first.
+            read: called whenever somebody asks; it has to be quick.
+
+        Raises:
+            ValueError: the name is another, or taken.
+        """
+        ...
+
     def is_trusted(self, fingerprint: str) -> bool:
         """Whether the operator pinned or trusted that key."""
         ...

@@ -27,6 +27,7 @@ from ._version import __version__
 from .client import RelayClient
 from .commands import commands
 from .counters import ClientCounter, Counter
+from .report import levels_of
 from .server import RelayServer
 from .settings import Settings, read_settings
 from .store.base import FrameStore, StoreProblem
@@ -92,6 +93,8 @@ class RelayService(Plugin):
         for command in commands(client, server):
             door.add_command(command)
         if server is not None:
+            for name, read in levels_of(server).items():
+                door.level(name, read)
             storing = (_STORING,) if server.settings.store_forward else ()
             door.advertise((_CAPABILITY, *storing))
         door.on_session(carrying.session_joined, carrying.session_left)

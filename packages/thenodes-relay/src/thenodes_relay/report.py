@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -11,7 +11,15 @@ from thenodes_plugin_api import QoS
 from .room import Depth
 from .server import RelayServer
 
-__all__ = ["BindingRow", "RelayStatus", "TargetStatus", "bindings_of", "status_of", "target_of"]
+__all__ = [
+    "BindingRow",
+    "RelayStatus",
+    "TargetStatus",
+    "bindings_of",
+    "levels_of",
+    "status_of",
+    "target_of",
+]
 
 
 class TargetStatus(msgspec.Struct, frozen=True):
@@ -113,6 +121,20 @@ def status_of(server: RelayServer) -> RelayStatus:
         targets=[target_of(server, target) for target in server.waiting_targets()],
         counters=server.tally.numbers(),
     )
+
+
+def levels_of(server: RelayServer) -> Mapping[str, Callable[[], float]]:
+    """What the relay shows in metrics: numbers that may go down, each read in a moment."""
+    quotas, flows = server.quotas, server.targets.flows
+    return {
+        "relay_mailboxes": lambda: server.bindings.mailbox_count,
+        "relay_present": lambda: sum(flow.session is not None for flow in flows.values()),
+        "relay_bindings": lambda: server.bindings.binding_count,
+        "relay_queue_frames": lambda: quotas.total.frames,
+        "relay_queue_bytes": lambda: quotas.total.bytes,
+        "relay_store_bytes": lambda: server.store.size_bytes,
+        "relay_stalled_targets": lambda: len(server.stalls.current()),
+    }
 
 
 def target_of(server: RelayServer, target: str) -> TargetStatus:

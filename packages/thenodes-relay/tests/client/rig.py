@@ -287,6 +287,7 @@ class Door:
         self.frame_bytes = 256 * 1024
         self.window_bytes = 256 * 1024
         self.counters: Counter[str] = Counter()
+        self.levels: dict[str, Callable[[], float]] = {}
         self.trusted: set[str] = set()
         self.cards: dict[str, CardInfo] = {}
         self.signed: list[tuple[str, ...]] = []
@@ -312,6 +313,9 @@ class Door:
 
     def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
         self.counters[name if reason is None else f"{name}.{reason}"] += amount
+
+    def level(self, name: str, read: Callable[[], float]) -> None:
+        self.levels[name] = read
 
     def is_trusted(self, fingerprint: str) -> bool:
         return fingerprint in self.trusted

@@ -195,6 +195,7 @@ class Door:
         self.window_bytes = window_bytes
         self.instance = b"relay-instance.."
         self.counters: Counter[str] = Counter()
+        self.levels: dict[str, Callable[[], float]] = {}
         self.commands: dict[str, ServiceCommand] = {}
         self.outdated: set[bytes] = set()
         self.trusted: set[str] = set()
@@ -226,6 +227,9 @@ class Door:
 
     def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
         self.counters[name if reason is None else f"{name}.{reason}"] += amount
+
+    def level(self, name: str, read: Callable[[], float]) -> None:
+        self.levels[name] = read
 
     def is_trusted(self, fingerprint: str) -> bool:
         return fingerprint in self.trusted

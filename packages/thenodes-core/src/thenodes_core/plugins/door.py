@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ParamSpec
@@ -34,6 +35,7 @@ from .ground import Ground, Joined, Left, Undo
 __all__ = ["Door"]
 
 _COMMAND_SECONDS = 30.0
+_LEVEL = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 P = ParamSpec("P")
 Fault = Callable[[str, BaseException], None]
@@ -131,6 +133,23 @@ class Door:
     def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
         """Count something in the node's counters."""
         self._ground.counters.add(name, amount, reason=reason)
+
+    def level(self, name: str, read: Callable[[], float]) -> None:
+        """Show a number that may also go down."""
+        self._check_open()
+        if not _LEVEL.fullmatch(name):
+            raise ValueError(f"expected 1 to 64 of [a-z0-9_], a letter first, got {name!r}")
+        where = f"its level {name}"
+
+        def contained() -> float | None:
+            try:
+                return float(read())
+            except BaseException as error:
+                raise_if_ours(error)
+                self._fault(where, error)
+                return None
+
+        self._undo.append(self._ground.counters.show_level(name, contained))
 
     def is_trusted(self, fingerprint: str) -> bool:
         """Whether the operator pinned or trusted that key."""
