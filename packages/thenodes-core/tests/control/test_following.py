@@ -241,3 +241,90 @@ async def test_a_hidden_command_is_in_no_list(table: CommandTable, counting: Cou
     with pytest.raises(CommandError) as caught:
         await table.run("secre")
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "as_json"),
+    [
+        ("say a --json", ["a"], True),
+        ("say --json a", ["a"], True),
+        ("say -- --json --help", ["--json", "--help"], False),
+        ("say --json -- a -- b", ["a", "--", "b"], True),
+    ],
+)
+async def test_what_comes_after_two_dashes_is_a_word(
+    line: str, words: list[str], as_json: bool
+) -> None:
+    async def say(given: Sequence[str]) -> Reply:
+        return Reply("", list(given))
+
+    table = CommandTable()
+    table.add(Command("say", "says it", say))
+
+    reply = await table.run(line)
+
+    assert (reply.data, reply.as_json) == (words, as_json)
+
+
+async def test_an_answer_that_says_nothing_is_an_answer(
+    access: Access, table: CommandTable
+) -> None:
+    async def silent(words: Sequence[str]) -> Reply:
+        return Reply("")
+
+    table.add(Command("silent", "says nothing", silent))
+
+    assert [reply async for reply in access.answers("silent")] == [Reply("")]
+
+
+async def test_answers_that_go_on_are_marked_as_such(access: Access) -> None:
+    assert [reply.more async for reply in access.answers("count 2")] == [True, True]
+    assert [reply.more async for reply in access.answers("count")] == [False]
+
+
+async def test_a_name_that_is_no_unicode_is_shown_as_well_as_can_be(
+    state_dir: Path, table: CommandTable
+) -> None:
+    async def show(words: Sequence[str]) -> Reply:
+        return Reply("caf\udce9", {"path": "caf\udce9"})
+
+    table.add(Command("show", "shows a path", show))
+
+    assert await ask(state_dir, "show") == Reply("caf?", {"path": "caf?"})
+
+
+async def answers_from(tmp_path: Path, said: bytes) -> list[object]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, str(tmp_path / CONTROL_SOCKET)):
+        return await all_of(answers(tmp_path, "count"))
+
+
+async def test_an_answer_longer_than_a_client_takes_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(StateDirError, match="an answer of more than 16777216 bytes"):
+        await answers_from(tmp_path, b"x" * (16 * 1024 * 1024 + 100_000))
+
+
+async def test_what_is_no_answer_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(StateDirError, match="what answers is no node of this version"):
+        await answers_from(tmp_path, b"HTTP/1.1 400 Bad Request\n")
+
+
+async def test_a_node_that_ends_before_it_answers_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(NoNode, match="has stopped, or closed the connection"):
+        await answers_from(tmp_path, b"")
+
+
+async def test_the_socket_of_another_user_is_told_with_the_way_out(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*args: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", refuse)
+
+    with pytest.raises(StateDirError, match="another user; ask as the user who runs the node"):
+        await ask(state_dir, "count")

@@ -38,7 +38,7 @@ async def ask(state_dir: Path, line: str, *, timeout_seconds: float = _ANSWER_SE
     """
     async with aclosing(_ask(state_dir, Question(line), timeout_seconds)) as given:
         async for answer in given:
-            return Reply(answer.text, answer.data, answer.as_json)
+            return _reply_of(answer)
     return Reply("")
 
 
@@ -60,7 +60,7 @@ async def answers(
     """
     async with aclosing(_ask(state_dir, Question(line), timeout_seconds)) as given:
         async for answer in given:
-            yield Reply(answer.text, answer.data, answer.as_json)
+            yield _reply_of(answer)
 
 
 class RemoteAccess:
@@ -107,10 +107,11 @@ async def _ask(
             async with asyncio.timeout(timeout_seconds):
                 await writer.drain()
                 answer = _checked(await reader.readline(), state_dir)
+            followed = answer.more
             while answer.more:
                 yield answer
                 answer = _checked(await reader.readline(), state_dir)
-            if answer.text or answer.data is not None:
+            if not followed:
                 yield answer
         finally:
             writer.close()
@@ -119,16 +120,41 @@ async def _ask(
             f"no node runs on {state_dir}; start one with: thenodes run --state-dir {state_dir}"
         ) from error
     except PermissionError as error:
-        raise StateDirError(f"{path}: belongs to another user") from error
+        raise StateDirError(
+            f"{path}: belongs to another user; ask as the user who runs the node"
+        ) from error
     except TimeoutError as error:
-        raise StateDirError(f"{path}: no answer within {timeout_seconds:g} s") from error
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        raise StateDirError(f"{path}: {error}") from error
+        raise StateDirError(
+            f"{path}: no answer within {timeout_seconds:g} s; the node is there, and stopped "
+            "(kill -CONT) or held up: its log may say by what"
+        ) from error
+    except ConnectionError as error:
+        raise NoNode(_gone(state_dir)) from error
+    except msgspec.DecodeError as error:
+        raise StateDirError(f"{path}: what answers is no node of this version: {error}") from error
+    except ValueError as error:
+        raise StateDirError(f"{path}: an answer of more than {ANSWER_BYTES} bytes") from error
+    except OSError as error:
+        raise StateDirError(f"{path}: {error.strerror}") from error
+
+
+def _reply_of(answer: Answer) -> Reply:
+    return Reply(
+        answer.text,
+        answer.data,
+        as_json=answer.as_json,
+        more=answer.more,
+        replaces=answer.replaces,
+    )
+
+
+def _gone(state_dir: Path) -> str:
+    return f"the node on {state_dir} has stopped, or closed the connection"
 
 
 def _checked(line: bytes, state_dir: Path) -> Answer:
     if not line:
-        raise NoNode(f"the node on {state_dir} has stopped, or closed the connection")
+        raise NoNode(_gone(state_dir))
     answer = decode_answer(line)
     if answer.failed:
         raise CommandFailed(answer.text)

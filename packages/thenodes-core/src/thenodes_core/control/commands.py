@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from difflib import get_close_matches
 from typing import Protocol
@@ -15,10 +15,11 @@ from thenodes_plugin_api import PromptCommand
 from ..errors import CommandError
 from .catalogue import CATALOGUE
 
-__all__ = ["Command", "CommandTable", "Reply", "Run", "Shell"]
+__all__ = ["Command", "CommandTable", "Complete", "Reply", "Run", "Shell"]
 
 _JSON = "--json"
 _HELP = frozenset({"--help", "-h"})
+_END_OF_OPTIONS = "--"
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -28,12 +29,20 @@ class Reply(msgspec.Struct, frozen=True):
         text: for people.
         data: the same for machines; anything that msgspec encodes.
         as_json: it was asked for as a machine does, with `--json`.
+        more: it is one of a command that goes on answering; another may follow.
+        replaces: of such a command: it takes the place of the answer before it, where that
+            can be shown; else it follows it.
     """
 
     text: str
     data: object = None
     as_json: bool = False
+    more: bool = False
+    replaces: bool = False
 
+
+Complete = Callable[[], Sequence[str | tuple[str, str]]]
+"""What may stand after a command's name: words, or a word and what is said of it."""
 
 Run = Callable[[Sequence[str]], Awaitable[Reply]]
 """Runs a command, with the words after its name."""
@@ -63,7 +72,7 @@ class Command(msgspec.Struct, frozen=True):
     run: Run
     usage: str = ""
     aliases: tuple[str, ...] = ()
-    complete: Callable[[], Sequence[str]] | None = None
+    complete: Complete | None = None
     example: str = ""
     more: str = ""
     hidden: bool = False
@@ -109,7 +118,7 @@ class CommandTable:
         name: str,
         run: Run,
         *,
-        complete: Callable[[], Sequence[str]] | None = None,
+        complete: Complete | None = None,
         follow: Follow | None = None,
     ) -> None:
         """Add a command of which the catalogue says the rest.
@@ -191,8 +200,8 @@ class CommandTable:
     async def run(self, line: str) -> Reply:
         """Run one line; a leading `/` is accepted.
 
-        Of a command, `--json` asks for its data and `--help` for its help. A command that
-        follows gives its first answer.
+        Of a command, `--json` asks for its data and `--help` for its help; what comes after
+        `--` is a word, whatever it looks like. A command that follows gives its first answer.
 
         Raises:
             CommandError: no such command, wrong arguments, or it failed.
@@ -208,11 +217,11 @@ class CommandTable:
                 raise CommandError(f"{prefix} what? Try: {_offer(shell)}")
             answer = await shell.run(rest)
             return Reply(answer or "", {"answer": answer})
-        command, words = self._find(text)
-        if not _HELP.isdisjoint(words):
-            return Reply(command.describe(), {"name": command.name, "help": command.help})
-        reply = await command.run([word for word in words if word != _JSON])
-        return msgspec.structs.replace(reply, as_json=True) if _JSON in words else reply
+        command, given = self._find(text)
+        if given.help:
+            return Reply(command.describe(), _described(command), as_json=given.as_json)
+        reply = await command.run(given.words)
+        return msgspec.structs.replace(reply, as_json=True) if given.as_json else reply
 
     def follow(self, line: str) -> AsyncGenerator[Reply, None] | None:
         """The answers of a line that asks for more than one, else None.
@@ -223,11 +232,11 @@ class CommandTable:
         text = line.strip().removeprefix("/").lstrip()
         if not text or text.split(maxsplit=1)[0] in self._shells:
             return None
-        command, words = self._find(text)
-        if command.follow is None or not _HELP.isdisjoint(words):
+        command, given = self._find(text)
+        if command.follow is None or given.help:
             return None
-        answers = command.follow([word for word in words if word != _JSON])
-        return _as_json(answers) if answers is not None and _JSON in words else answers
+        answers = command.follow(given.words)
+        return None if answers is None else _marked(answers, as_json=given.as_json)
 
     async def answers(self, line: str) -> AsyncGenerator[Reply, None]:
         """Every answer to a line: one, or as many as it asks for.
@@ -243,12 +252,12 @@ class CommandTable:
             async for reply in following:
                 yield reply
 
-    def _find(self, text: str) -> tuple[Command, Sequence[str]]:
+    def _find(self, text: str) -> tuple[Command, _Given]:
         words = _split(text)
         for count in range(len(words), 0, -1):
             command = self._names.get(" ".join(words[:count]))
             if command is not None:
-                return command, words[count:]
+                return command, _given(words[count:])
         raise CommandError(self._unknown(words))
 
     def _unknown(self, words: Sequence[str]) -> str:
@@ -263,10 +272,41 @@ class CommandTable:
         return f"unknown command {words[0]!r}; {meant}help lists what there is"
 
 
-async def _as_json(answers: AsyncGenerator[Reply, None]) -> AsyncGenerator[Reply, None]:
+class _Given(msgspec.Struct, frozen=True):
+    """What stands after a command's name."""
+
+    words: Sequence[str]
+    as_json: bool
+    help: bool
+
+
+def _given(words: Sequence[str]) -> _Given:
+    end = words.index(_END_OF_OPTIONS) if _END_OF_OPTIONS in words else len(words)
+    options, literal = words[:end], words[end + 1 :]
+    return _Given(
+        words=[word for word in options if word != _JSON] + list(literal),
+        as_json=_JSON in options,
+        help=not _HELP.isdisjoint(options),
+    )
+
+
+def _described(command: Command) -> Mapping[str, object]:
+    return {
+        "name": command.name,
+        "usage": command.usage,
+        "help": command.help,
+        "more": command.more,
+        "example": command.example or command.name,
+        "aliases": command.aliases,
+    }
+
+
+async def _marked(
+    answers: AsyncGenerator[Reply, None], *, as_json: bool
+) -> AsyncGenerator[Reply, None]:
     async with aclosing(answers):
         async for reply in answers:
-            yield msgspec.structs.replace(reply, as_json=True)
+            yield msgspec.structs.replace(reply, as_json=as_json, more=True)
 
 
 def _split(text: str) -> list[str]:

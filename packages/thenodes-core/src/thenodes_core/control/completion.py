@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from .commands import Command, CommandTable
@@ -10,6 +11,9 @@ __all__ = ["Candidate", "candidates"]
 
 Candidate = tuple[str, str]
 """The line as it would be, up to the end of the word, and what is said of it."""
+
+_OPTION = re.compile(r"--[a-z][a-z-]*")
+_OPTIONS = (("--json", "print the data as JSON"), ("--help", "how it is used"))
 
 
 def candidates(table: CommandTable, typed: str, prefix: str | None = None) -> list[Candidate]:
@@ -43,10 +47,8 @@ def _in_shell(table: CommandTable, prefix: str) -> list[Candidate]:
 def _at_root(table: CommandTable, text: str) -> list[Candidate]:
     shown = [command for command in table.commands if not command.hidden]
     known = [(name, c.help) for c in shown for name in (c.name, *c.aliases)]
-    known += [(line, "") for c in shown for line in _arguments(c, text)]
-    firsts = {name.partition(" ")[0] for name, _ in known}
-    named = {name for name, _ in known}
-    known += [(first, "") for first in firsts - named]
+    known += _of_groups({name for name, _ in known})
+    known += [found for c in shown for found in _arguments(c, text)]
     for shell in table.shells:
         known.append((shell.prefix, "enter its shell"))
         known += [(f"{shell.prefix} {c.name}", c.help) for c in shell.commands]
@@ -54,9 +56,35 @@ def _at_root(table: CommandTable, text: str) -> list[Candidate]:
     return known
 
 
-def _arguments(command: Command, text: str) -> Sequence[str]:
-    """The command with each of the words that may follow it, once its name is typed."""
+def _of_groups(names: set[str]) -> list[Candidate]:
+    """The first words of commands of several, with the words that may come second."""
+    seconds: dict[str, list[str]] = {}
+    for name in sorted(names):
+        first, _, rest = name.partition(" ")
+        if rest:
+            seconds.setdefault(first, []).append(rest.partition(" ")[0])
+    return [
+        (first, ", ".join(dict.fromkeys(words)))
+        for first, words in seconds.items()
+        if first not in names
+    ]
+
+
+def _arguments(command: Command, text: str) -> list[Candidate]:
+    """What may be the next word after the command's name, once that is typed."""
     begun = [name for name in (command.name, *command.aliases) if text.startswith(f"{name} ")]
-    if command.complete is None or not begun:
-        return ()
-    return [f"{begun[0]} {word}" for word in command.complete()]
+    if not begun:
+        return []
+    done, word = text[: text.rfind(" ") + 1], text[text.rfind(" ") + 1 :]
+    given = done[len(begun[0]) :].split()
+    if word.startswith("-"):
+        own = [(option, "") for option in _OPTION.findall(command.usage)]
+        known = dict((*own, *_OPTIONS))
+        offered: Sequence[str | Candidate] = [p for p in known.items() if p[0] not in given]
+    elif given or command.complete is None:
+        # What stands after the first word, or after an option, is not known here.
+        return []
+    else:
+        offered = command.complete()
+    pairs = [(found, "") if isinstance(found, str) else found for found in offered]
+    return [(done + found, told) for found, told in pairs]

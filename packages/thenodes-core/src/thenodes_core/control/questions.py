@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import msgspec
 
 __all__ = [
@@ -50,6 +52,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
         failed: of one that is not `ok`: it is understood, and failed.
         more: another answer to the same question follows.
         as_json: the question asked for data.
+        replaces: it takes the place of the answer before it.
     """
 
     ok: bool
@@ -58,8 +61,18 @@ class Answer(msgspec.Struct, omit_defaults=True):
     failed: bool = False
     more: bool = False
     as_json: bool = False
+    replaces: bool = False
 
 
 decode_question = msgspec.json.Decoder(Question).decode
 decode_answer = msgspec.json.Decoder(Answer).decode
-encode = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode(said: Question | Answer) -> bytes:
+    """Encode it as a line, without its end; what is not Unicode, as in a path, becomes `?`."""
+    try:
+        return _encode(said)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(said), ensure_ascii=False)
+        return text.encode(errors="replace")

@@ -122,7 +122,13 @@ class ControlSocket:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         if task is None or len(self._connections) >= _CONNECTIONS:
-            writer.write(encode(Answer(False, "too many control connections")) + b"\n")
+            full = Answer(
+                False,
+                f"{_CONNECTIONS} control connections are open, and no more may be; end one, such "
+                "as an attach or an events --follow",
+                failed=True,
+            )
+            writer.write(encode(full) + b"\n")
             writer.close()
             return
         self._connections.add(task)
@@ -197,15 +203,22 @@ async def _say_all(answers: AsyncGenerator[Reply, None], writer: asyncio.StreamW
     async with contextlib.aclosing(answers):
         try:
             async for reply in answers:
-                await _say(writer, _answer_of(reply, more=True))
+                await _say(writer, _answer_of(reply))
         except CommandError as error:
             await _say(writer, _refusal(error))
             return
     await _say(writer, Answer(True, ""))
 
 
-def _answer_of(reply: Reply, *, more: bool = False) -> Answer:
-    return Answer(True, reply.text, reply.data, more=more, as_json=reply.as_json)
+def _answer_of(reply: Reply) -> Answer:
+    return Answer(
+        True,
+        reply.text,
+        reply.data,
+        more=reply.more,
+        as_json=reply.as_json,
+        replaces=reply.replaces,
+    )
 
 
 def _refusal(error: CommandError) -> Answer:
@@ -216,7 +229,8 @@ async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
     """Give one answer; a client that takes nothing is cut by the time-out that this raises."""
     data = encode(answer) + b"\n"
     if len(data) > ANSWER_BYTES:
-        data = encode(Answer(False, "the answer is too long", failed=True)) + b"\n"
+        long = f"the answer is too long: {len(data)} bytes, and {ANSWER_BYTES} may be"
+        data = encode(Answer(False, long, failed=True)) + b"\n"
     writer.write(data)
     async with asyncio.timeout(_TAKEN_SECONDS):
         await writer.drain()
