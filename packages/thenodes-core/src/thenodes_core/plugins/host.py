@@ -32,6 +32,7 @@ from .containment import CONTAINED, describe
 from .context import Context, Services
 from .find import candidates
 from .gates import Scan, scan
+from .hook_times import HookTimes
 from .inbox import Inbox
 from .listing import PluginShell, PluginStatus, rejected_status, status_of
 from .loader import Loaded, load
@@ -208,7 +209,7 @@ class PluginHost:
         self._changes.hold_modules()
         return [slot.runtime for slot in self._roster]
 
-    def _make(self, loaded: Loaded, inbox: Inbox) -> PluginRuntime:
+    def _make(self, loaded: Loaded, inbox: Inbox, hook_times: HookTimes) -> PluginRuntime:
         plugin_id, services = loaded.manifest.plugin.id, self._services
         ctx = Context(
             plugin_id,
@@ -226,6 +227,7 @@ class PluginHost:
             self._counters,
             services.clock,
             inbox=inbox,
+            hook_times=hook_times,
             on_change=self._roster.changed,
         )
 

@@ -43,6 +43,11 @@ class Inbox:
         """True where less than half of the items that it may hold are in it."""
         return len(self.items) < _MOST_ITEMS // 2
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of payload that are in it."""
+        return self._bytes
+
     def put(self, items: Sequence[Item]) -> int:
         """Add items; returns how many of them had no room."""
         size = sum([_size(item) for item in items])

@@ -10,6 +10,8 @@ from thenodes_plugin_api import (
     Level,
     Message,
     PayloadError,
+    PeerJoined,
+    PeerLeft,
     Plugin,
     PluginEvent,
     SendError,
@@ -22,6 +24,7 @@ from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from .containment import describe, is_ours, raise_if_ours
 from .context import Context
+from .hook_times import HookTimes
 from .inbox import Inbox, Item
 from .quarantine import FAULT_SECONDS, FAULTS, FaultWindow
 from .tracked import Fate, Tracked, give_up
@@ -69,6 +72,7 @@ class PluginRuntime:
         counters: counts them.
         clock: times the budgets.
         inbox: what waits for it; it may be another instance's before and after.
+        hook_times: counts what its hooks take; as the inbox, maybe another instance's.
         on_change: called where its state has changed by itself.
 
     Attributes:
@@ -87,6 +91,7 @@ class PluginRuntime:
         clock: Clock,
         *,
         inbox: Inbox | None = None,
+        hook_times: HookTimes | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.plugin_id = plugin_id
@@ -99,6 +104,7 @@ class PluginRuntime:
         self._counters = counters
         self._clock = clock
         self._inbox = Inbox() if inbox is None else inbox
+        self.hook_times = HookTimes() if hook_times is None else hook_times
         self._on_change = on_change
         self._recent = FaultWindow()
         self._dropping = False
@@ -273,6 +279,7 @@ class PluginRuntime:
             if self.state is not State.RUNNING:
                 raise CommandFailed(f"plugin {self.plugin_id} is {self.state}")
             self._asker = asyncio.current_task()
+            began = self._clock.monotonic()
             try:
                 answer = await self.plugin.on_prompt(line, self._ctx)
                 if not isinstance(answer, str | None):
@@ -285,6 +292,7 @@ class PluginRuntime:
                 raise CommandFailed(f"plugin {self.plugin_id} failed: {told}") from error
             finally:
                 self._asker = None
+                self.hook_times.add("on_prompt", 1, self._clock.monotonic() - began)
 
     async def _serve_inbox(self) -> None:
         waiting = self._inbox.items
@@ -305,14 +313,17 @@ class PluginRuntime:
         """Give the plugin what is in the inbox, until the event loop's other tasks are due."""
         inbox, waiting = self._inbox, self._inbox.items
         on_message, ctx = self.plugin.on_message, self._ctx
-        until = self._clock.monotonic() + _ROUND_SECONDS
-        while waiting and self._clock.monotonic() < until and not self._interrupted:
-            freed = 0
+        now = self._clock.monotonic()
+        until = now + _ROUND_SECONDS
+        while waiting and now < until and not self._interrupted:
+            # Timed by batch, whose end is the next one's beginning: no look at the clock is added.
+            freed, calls, began = 0, 0, now
             try:
                 for _ in range(min(len(waiting), _BATCH_ITEMS)):
                     if self._prompts_waiting or self._halted:
                         break
                     self._item = item = waiting.popleft()
+                    calls += 1
                     if type(item) is Message:
                         # Per batch, and not one by one: a call each would be felt.
                         if item.payload is not None:
@@ -325,8 +336,11 @@ class PluginRuntime:
                         self._hook_name = "on_message"
                         await self._give_tracked(item)
                     else:
+                        now = self._clock.monotonic()
+                        self.hook_times.add("on_message", calls - 1, now - began)
+                        calls = 0
                         self._hook_name = "on_peer"
-                        await self.plugin.on_peer(item, ctx)  # type: ignore[arg-type]
+                        began = await self._give_change(item, now)
             except PayloadError as error:
                 self._bad_payload(item, error)
             except SendError as error:
@@ -336,8 +350,19 @@ class PluginRuntime:
                 self._fault(self._hook_name, error)
             finally:
                 inbox.free(freed)
+                now = self._clock.monotonic()
+                self.hook_times.add("on_message", calls, now - began)
         self._hook_name, self._item = "", None
         self._dropping = self._dropping and not self._inbox.roomy
+
+    async def _give_change(self, change: PeerJoined | PeerLeft, began: float) -> float:
+        """Give it a change of peers; returns when that was done."""
+        try:
+            await self.plugin.on_peer(change, self._ctx)
+        finally:
+            ended = self._clock.monotonic()
+            self.hook_times.add("on_peer", 1, ended - began)
+        return ended
 
     async def _give_tracked(self, item: Tracked) -> None:
         try:
@@ -365,7 +390,11 @@ class PluginRuntime:
         try:
             async with self._one_hook_at_a_time:
                 self._hook_name = name
-                await call()
+                began = self._clock.monotonic()
+                try:
+                    await call()
+                finally:
+                    self.hook_times.add(name, 1, self._clock.monotonic() - began)
         except BaseException as error:
             raise_if_ours(error)
             self.reason = f"{name} raised {describe(error)}"

@@ -9,6 +9,7 @@ from thenodes_plugin_api import Plugin
 
 from ..clock import Clock, timeout
 from ..errors import CommandFailed
+from .hook_times import HookTimes
 from .inbox import Inbox, Item
 from .loader import Loaded
 from .runtime import PluginRuntime, State
@@ -20,7 +21,7 @@ _STOP_SECONDS = 2.0
 _CANCEL_SECONDS = 0.5
 
 Supervise = Callable[[Awaitable[object]], Awaitable[object]]
-Make = Callable[[Loaded, Inbox], PluginRuntime]
+Make = Callable[[Loaded, Inbox, HookTimes], PluginRuntime]
 
 
 class Slot:
@@ -29,7 +30,7 @@ class Slot:
     Args:
         loaded: the plugin.
         source: where it can be loaded from again; None of an embedded one.
-        make: makes an instance that serves an inbox.
+        make: makes an instance that serves an inbox, and counts what its hooks take.
         clock: times the end of an instance.
     """
 
@@ -37,6 +38,7 @@ class Slot:
         self.loaded = loaded
         self.source = source
         self.inbox = Inbox()
+        self.hook_times = HookTimes()
         self.disabled = False
         self.reason = ""
         self.capabilities: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Slot:
         self._supervise: Supervise | None = None
         self._task: asyncio.Task[object] | None = None
         self._faults_before = 0
-        self.runtime = make(loaded, self.inbox)
+        self.runtime = make(loaded, self.inbox, self.hook_times)
 
     @property
     def plugin_id(self) -> str:
@@ -114,7 +116,7 @@ class Slot:
         if self._supervise is None:
             return False
         self._faults_before = self.faults
-        self.runtime = self._make(loaded, self.inbox)
+        self.runtime = self._make(loaded, self.inbox, self.hook_times)
         self.run(self._supervise)
         await self.runtime.wait_started()
         return self.runtime.state is State.RUNNING
