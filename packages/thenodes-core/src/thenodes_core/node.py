@@ -47,6 +47,7 @@ from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.json_lines import EVENTS_FILE, JsonLinesSink
+from .health.readiness import Phase, Readiness
 from .loading import load_plugins
 from .network import PeerNetwork
 from .operating import Operation, plugin_lines
@@ -126,7 +127,7 @@ class Node:
         self._on_stall = on_stall
         self._host = PluginHost(self.events, self.counters, reserved=_RESERVED)
         self._stack = AsyncExitStack()
-        self._running = False
+        self._readiness = Readiness()
         self._stop_requested = asyncio.Event()
         self._supervisor = Supervisor(self.events, self.counters, self.clock)
         self._capabilities: tuple[str, ...] = ()
@@ -174,7 +175,12 @@ class Node:
     @property
     def is_running(self) -> bool:
         """True from the end of the start until the stop begins."""
-        return self._running
+        return self._readiness.is_running
+
+    @property
+    def is_draining(self) -> bool:
+        """True while it takes nothing new and is about to stop."""
+        return self._readiness.phase is Phase.DRAINING
 
     @property
     def peers(self) -> PeerManager:
@@ -287,7 +293,7 @@ class Node:
             await stack.aclose()
             raise
         self._stack = stack
-        self._running = True
+        self._readiness.phase = Phase.RUNNING
         return self
 
     async def __aexit__(
@@ -296,7 +302,7 @@ class Node:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._running = False
+        self._readiness.phase = Phase.STOPPING
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
