@@ -116,7 +116,8 @@ def test_a_wrong_prompt_command_is_a_usage_error(start_node: StartNode) -> None:
 
     code, error = fails("exec", "--state-dir", str(node.state_dir), "peeers")
 
-    assert (code, error) == (2, "error: unknown command 'peeers'; help lists what there is")
+    meant = "error: unknown command 'peeers'; did you mean peers? help lists what there is"
+    assert (code, error) == (2, meant)
 
 
 def test_a_plugin_that_raises_on_import_is_listed_and_harms_no_other(
