@@ -14,6 +14,7 @@ import pytest
 
 from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
+from thenodes_core.control.catalogue import CATALOGUE
 from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
 from thenodes_core.security.refusal import DropReason
@@ -149,8 +150,21 @@ def test_the_manifest_of_the_page_on_services_is_valid() -> None:
 
 @pytest.mark.parametrize("name", app.list_commands(None))  # type: ignore[arg-type]
 def test_every_command_is_documented_and_has_help_with_an_example(name: str) -> None:
-    assert f"`thenodes {name}`" in REFERENCE
+    if not any(known.partition(" ")[0] == name for known in CATALOGUE):
+        assert f"`thenodes {name}`" in REFERENCE
     assert "Example" in thenodes(name, "--help").stdout
+
+
+@pytest.mark.parametrize("name", [name for name, text in CATALOGUE.items() if not text.hidden])
+def test_every_command_of_a_node_is_documented_and_has_an_example(name: str) -> None:
+    (section,) = re.findall(
+        r"^### Of a running node\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE
+    )
+    text = CATALOGUE[name]
+
+    for known in (name, *text.aliases):
+        assert re.search(rf"`{known}[ `]", section)
+    assert text.example.startswith(f"{name} ") if text.example else not text.usage
 
 
 def test_the_configurations_of_the_security_guide_are_valid() -> None:

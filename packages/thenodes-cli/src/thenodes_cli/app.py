@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import shlex
 
 import click
 
+from thenodes_core.control.catalogue import CATALOGUE
+from thenodes_core.text import printable
+
 from ._version import __version__
+from .nearest import NearestGroup
 
 __all__ = ["app"]
 
 # name: (module below .commands, one line for the overview)
 _COMMANDS = {
     "run": ("run", "Run a node."),
-    "status": ("status", "Show a running node."),
-    "exec": ("exec", "Run a prompt command on a running node."),
-    "peers": ("peers", "List a node's peers, or the addresses that it knows."),
+    "exec": ("exec", "Run a line of the prompt on a running node; a plugin's too."),
     "relay": ("relay", "Look into a relay, and see which relays a node uses."),
     "identity": ("identity", "Show who a node is, or give it another key."),
     "cert": ("cert", "Make certificates, and tell fingerprints."),
@@ -27,25 +30,70 @@ _COMMANDS = {
     "version": ("version", "Show the versions of the installed packages."),
 }
 
+# Those of a running node that do something of their own where none runs: (module, attribute).
+_ALSO_STOPPED = {
+    "peers": ("peers", "command"),
+    "known": ("peers", "known"),
+    "plugins": ("plugin.node", "list_"),
+}
 
-class _LazyGroup(click.Group):
+_OF_THE_PROMPT = frozenset({"help", "version"})
+_SHOWN = 200
+
+
+def _asked() -> dict[str, str]:
+    """The commands of a running node: the first word of each, and one line."""
+    rows: dict[str, str] = {}
+    for name, text in CATALOGUE.items():
+        first, _, rest = name.partition(" ")
+        if text.hidden or first in _COMMANDS or first in _OF_THE_PROMPT:
+            continue
+        if rest:
+            rows[first] = f"{rows[first]}, {rest}" if first in rows else rest
+        else:
+            rows[first] = f"{text.help[:1].upper()}{text.help[1:]}."
+    return rows
+
+
+class _App(NearestGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *_asked()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name in _COMMANDS:
+            return _imported(_COMMANDS[cmd_name][0], "command")
+        if cmd_name in _ALSO_STOPPED:
+            return _imported(*_ALSO_STOPPED[cmd_name])
+        if cmd_name not in _asked():
             return None
-        module = importlib.import_module(f".commands.{_COMMANDS[cmd_name][0]}", __package__)
-        command: click.Command = module.command
-        return command
+        # Imported here: the overview does not need it.
+        from .commands.one_shot import one_shot
+
+        return one_shot(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        with formatter.section("Commands for a running node, as at its prompt"):
+            formatter.write_dl(list(_asked().items()))
+
+    def unknown(self, ctx: click.Context, args: list[str]) -> str:
+        said = super().unknown(ctx, args)
+        if "did you mean" in said:
+            return said
+        line = printable(shlex.join(args), most=_SHOWN)
+        return f"no command {args[0]!r}; where it is a plugin's: thenodes exec {line}"
+
+
+def _imported(module: str, attribute: str) -> click.Command:
+    command: click.Command = getattr(
+        importlib.import_module(f".commands.{module}", __package__), attribute
+    )
+    return command
 
 
 @click.group(
-    cls=_LazyGroup,
+    cls=_App,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Each command has its own --help, with examples.",
 )

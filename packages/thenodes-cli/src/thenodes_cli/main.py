@@ -11,7 +11,7 @@ from thenodes_plugin_api import TheNodesError
 
 from .app import app
 from .errors import FAILED, INTERRUPTED, exit_code
-from .output import fail
+from .output import drop_output, fail
 
 __all__ = ["main"]
 
@@ -22,14 +22,25 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app.main(prog_name="thenodes", standalone_mode=False))
+        code = _run()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        drop_output()
+        code = FAILED
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        code = app.main(prog_name="thenodes", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.Abort:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
     except TheNodesError as error:
         fail(str(error))
-        sys.exit(exit_code(error))
-    except BrokenPipeError:
-        sys.exit(FAILED)
+        return exit_code(error)

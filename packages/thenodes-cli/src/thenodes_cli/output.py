@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 
 import click
@@ -10,7 +12,9 @@ import msgspec
 
 from thenodes_core.text import printable, printable_json
 
-__all__ = ["emit", "fail", "lines", "warn"]
+__all__ = ["drop_output", "emit", "emit_next", "fail", "lines", "warn"]
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def lines(text: str) -> str:
@@ -26,6 +30,29 @@ def emit(text: str, data: object, *, as_json: bool) -> None:
         click.echo("\n".join(printable_json(line) for line in text.split("\n")))
     elif text:
         click.echo(lines(text))
+
+
+def emit_next(text: str, data: object, *, as_json: bool, replaces: bool) -> None:
+    """Print one of many: the text, or the data as JSON in one line.
+
+    One that replaces what was before stands at the top of the screen, where there is one.
+    """
+    if as_json:
+        line = json.dumps(msgspec.to_builtins(data), ensure_ascii=False, separators=(",", ":"))
+        click.echo(printable_json(line))
+    elif replaces and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        click.echo(_HOME_AND_CLEAR + lines(text))
+    else:
+        click.echo(lines(text))
+
+
+def drop_output() -> None:
+    """Let what is still to be written go nowhere, for nobody reads it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def fail(message: str) -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
 
-from thenodes_core.control.client import ask
-
-from ..output import emit
+from ..asking import ask_and_show
 from .target import resolve_state_dir, target_options
 
 __all__ = ["command"]
@@ -30,5 +27,6 @@ def command(
     Whatever the prompt understands: `help` lists it. A plugin's commands begin
     with its prefix.
     """
-    reply = asyncio.run(ask(resolve_state_dir(config_file, state_dir), " ".join(words)))
-    emit(reply.text, reply.data, as_json=as_json)
+    # A plugin gets its words as they stand at the prompt, so nothing is quoted.
+    directory = resolve_state_dir(config_file, state_dir)
+    ask_and_show(directory, " ".join(words), as_json=as_json)
