@@ -322,10 +322,11 @@ class Node:
         stack.enter_context(relaying.received)
         self._outbound = relaying.outbound
         self._host.prepare(self._make_services(relaying), config.plugin, self._plugin_dir)
-        self._operation = self._make_operation()
+        self._operation = self._make_operation(relaying)
         self._operation.add_commands(self.commands)
         self._host.roster.on_change(self._plugins_changed)
         stack.enter_context(self._host.roster.watch(self._on_stall))
+        await stack.enter_async_context(self._operation)
         # Pushed one by one: each part is ended even where the end of another fails.
         await stack.enter_async_context(self._supervisor)
         stack.push_async_callback(self.peers.close)
@@ -429,13 +430,17 @@ class Node:
             ground=relaying.ground,
         )
 
-    def _make_operation(self) -> Operation:
+    def _make_operation(self, relaying: Relaying) -> Operation:
         return Operation(
             self.config,
             self.state_dir,
             self._started,
             self._host,
             self.known,
+            relaying.received,
+            self._readiness,
+            self._supervisor,
+            self.events,
             self.counters,
             self.clock,
             self._started_at,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from thenodes_plugin_api import PeerRecord
 
@@ -17,15 +20,22 @@ from .control.plugins import add_plugin_commands
 from .control.status import NodeStatus, PluginLine
 from .control.trust import add_trust_commands
 from .events.counters import Counters
+from .events.dispatcher import Dispatcher
+from .health.lag import LoopLag
+from .health.listener import HealthListener
+from .health.readiness import Readiness
+from .health.readings import Parts
 from .network import PeerNetwork
 from .peers.store import KnownPeers
 from .plugins.host import PluginHost
+from .store.received import ReceivedIds
+from .supervisor import Supervisor
 
 __all__ = ["Operation", "plugin_lines"]
 
 
 class Operation:
-    """A node as its operators see it.
+    """A node as its operators see it. Its context measures it, and tells what is measured.
 
     Args:
         config: the node's.
@@ -33,6 +43,10 @@ class Operation:
         network: its peers.
         host: its plugins.
         known: the addresses that it knows.
+        received: the reliable messages that its plugins had.
+        readiness: whether it is ready.
+        supervisor: told of defects.
+        events: told what operators are to know.
         counters: what was counted.
         clock: times it.
         started_at: when it was started, Unix seconds.
@@ -45,6 +59,10 @@ class Operation:
         network: PeerNetwork,
         host: PluginHost,
         known: KnownPeers,
+        received: ReceivedIds,
+        readiness: Readiness,
+        supervisor: Supervisor,
+        events: Dispatcher,
         counters: Counters,
         clock: Clock,
         started_at: float,
@@ -57,6 +75,40 @@ class Operation:
         self._counters = counters
         self._clock = clock
         self._started_at = started_at
+        self._stack = AsyncExitStack()
+        self.lag = LoopLag()
+        parts = Parts(
+            config,
+            network,
+            host.roster,
+            known,
+            received,
+            counters,
+            readiness,
+            self.lag,
+            started_at,
+        )
+        self._health = HealthListener(config.health, parts, supervisor, events, clock)
+
+    async def __aenter__(self) -> Self:
+        """Begin to measure how late the event loop is, and to listen for who asks.
+
+        Raises:
+            ListenError: the address of the health listener cannot be used.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self.lag)
+            await stack.enter_async_context(self._health)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
 
     def add_commands(self, table: CommandTable) -> None:
         """Add all commands of the node's own, and the shells of its plugins."""
@@ -77,6 +129,7 @@ class Operation:
             app_name=config.app_name,
             node_type=config.node.node_type,
             listening=network.address,
+            health=self._health.url,
             state_dir=None if self._state_dir is None else str(self._state_dir),
             pid=os.getpid(),
             started_at=self._started_at,

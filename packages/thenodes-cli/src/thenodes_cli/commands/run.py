@@ -59,6 +59,11 @@ Examples:
     type=click.Path(path_type=Path, file_okay=False),
     help=f"Key, lock, control socket and plugins' data.  [default: {DEFAULT_STATE_DIR}]",
 )
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    help="Answer /healthz, /readyz and /metrics on this TCP port; 0 takes a free one.",
+)
 @click.option("--realm", metavar="NAME", help="The network to belong to.  [default: default]")
 @click.option(
     "--plugin",
@@ -94,6 +99,7 @@ def command(
     port: int | None,
     bootstrap: tuple[str, ...],
     state_dir: Path | None,
+    health_port: int | None,
     realm: str | None,
     plugins: tuple[Path, ...],
     plugins_dir: Path | None,
@@ -111,6 +117,8 @@ def command(
     started on is closed, it stops.
     """
     flags = _flags(host, port, bootstrap, state_dir, realm)
+    if health_port is not None:
+        flags["health"] = {"port": health_port}
     flags |= _plugin_flags(plugins, plugins_dir, strict=strict_plugins)
     settings = read_settings(config_file, flags)
     raise_descriptor_limit()

@@ -74,6 +74,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
         started_at: Unix seconds.
         uptime_seconds: since then.
         tls: whether connections to it are encrypted.
+        health: where it tells machines how it is; None where it does not.
         peers: who is connected.
         dialling: addresses that it stays connected with.
         plugins: loaded and rejected.
@@ -96,6 +97,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     plugins: Sequence[PluginLine]
     counters: Mapping[str, int]
     tls: bool = False
+    health: str | None = None
 
 
 def render_status(status: NodeStatus) -> str:
@@ -108,6 +110,8 @@ def render_status(status: NodeStatus) -> str:
         f"up         {_duration(status.uptime_seconds)} (process {status.pid})",
         f"state      {status.state_dir or 'temporary, gone when the node stops'}",
     ]
+    if status.health:
+        lines.insert(4, f"health     {status.health}")
     if status.app_name:
         lines.insert(0, f"app        {status.app_name}")
     lines += _section("peers", [_peer_line(peer) for peer in status.peers])

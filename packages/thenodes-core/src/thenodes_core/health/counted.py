@@ -75,6 +75,9 @@ FAMILIES: Mapping[str, _Family] = _families()
 def counted(counters: Mapping[str, int]) -> Sequence[Series]:
     """Bring counters into metrics: each in one series, which may hold several.
 
+    A series whose labels are known before anything was counted begins at 0, so that its
+    growth is seen.
+
     Reasons that a metric has no label for, such as the ids of nodes, are added up; and so
     are those beyond 64 of one metric, in a series `other`.
 
@@ -82,6 +85,9 @@ def counted(counters: Mapping[str, int]) -> Sequence[Series]:
         counters: by name, or `name.reason`.
     """
     sums: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
+    for family in FAMILIES.values():
+        if family.label is not None or not family.metric.labels:
+            sums[family.metric.name, (family.label,) if family.label else ()] = 0
     values: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for name, count in counters.items():
         metric, labels = _place(name)
