@@ -44,7 +44,7 @@ class Sleeper(Plugin):
         return None
 
 
-def taken(times: HookTimes) -> dict[str, tuple[int, float]]:
+def taken(times: HookTimes) -> dict[str, object]:
     return {hook: (calls, pytest.approx(seconds)) for hook, calls, seconds in times}
 
 

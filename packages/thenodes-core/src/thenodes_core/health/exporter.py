@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -15,7 +16,6 @@ from prometheus_client.core import (
 )
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from .counted import Series
 from .metrics import METRICS, Kind, Metric
@@ -80,9 +80,13 @@ def _family(metric: Metric, read: Iterable[Reading]) -> Family:
         case Kind.HISTOGRAM:
             histogram = HistogramMetricFamily(name, text, labels=labels)
             for spread in _spreads(read):
-                buckets = [(floatToGoString(bound), count) for bound, count in spread.buckets]
+                buckets = [(_bound(bound), count) for bound, count in spread.buckets]
                 histogram.add_metric(spread.labels, buckets, spread.sum)
             return histogram
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == math.inf else str(seconds)
 
 
 def _series(read: Iterable[Reading]) -> list[Series]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import platform
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -101,13 +102,13 @@ def _sessions(network: PeerNetwork) -> Iterator[Reading]:
     peers = network.peers
     sessions = Counter(dict.fromkeys(_SESSIONS, 0))
     sessions.update((peer.direction.value, peer.encoding) for peer in peers.all())
-    yield from _by("sessions", sessions)
+    yield from _by("sessions", sessions.items())
     states = Counter((dial.state,) for dial in network.dialling)
-    yield from _by("dialled_addresses", states)
+    yield from _by("dialled_addresses", states.items())
 
 
 def _plugins(plugins: Roster) -> Iterator[Reading]:
-    yield from _by("plugins", Counter((str(slot.state),) for slot in plugins))
+    yield from _by("plugins", Counter((str(slot.state),) for slot in plugins).items())
     hook_seconds = METRICS["thenodes_plugin_hook_seconds"]
     for slot in plugins:
         yield _of("plugin_inbox_items", len(slot.inbox.items), slot.plugin_id)
@@ -118,14 +119,14 @@ def _plugins(plugins: Roster) -> Iterator[Reading]:
 
 def _lag(lag: LoopLag) -> Iterator[Reading]:
     buckets, below = [], 0
-    for bound, count in zip((*BUCKETS, float("inf")), lag.counts, strict=True):
+    for bound, count in zip((*BUCKETS, math.inf), lag.counts, strict=True):
         below += count
         buckets.append((bound, below))
     yield Spread(METRICS["thenodes_loop_lag_seconds"], (), below, lag.sum_seconds, tuple(buckets))
 
 
-def _by(name: str, counts: Mapping[tuple[str, ...], int]) -> Iterator[Series]:
-    for labels, count in counts.items():
+def _by(name: str, counts: Iterable[tuple[tuple[str, ...], int]]) -> Iterator[Series]:
+    for labels, count in counts:
         yield _of(name, count, *labels)
 
 

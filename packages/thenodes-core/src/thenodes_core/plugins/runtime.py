@@ -340,7 +340,7 @@ class PluginRuntime:
                         self.hook_times.add("on_message", calls - 1, now - began)
                         calls = 0
                         self._hook_name = "on_peer"
-                        began = await self._give_change(item, now)
+                        began = await self._give_change(item, now)  # type: ignore[arg-type]
             except PayloadError as error:
                 self._bad_payload(item, error)
             except SendError as error:
