@@ -496,7 +496,8 @@ def test_what_needs_a_running_node_says_so(name: str) -> None:
     code, error = fails("plugin", name, "my")
 
     assert (code, "no node runs on data" in error) == (1, True)
-    assert fails("plugin", name, "two words")[0] == 2
+    assert fails("plugin", name, "two", "words")[0] == 1
+    assert fails("plugin", name)[1].endswith("missing <id>")
 
 
 def test_every_subcommand_has_help_with_examples() -> None:

@@ -330,12 +330,11 @@ def test_a_key_that_is_not_one_is_told(verb: str, prefix: str, expected: str) ->
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("promote",), "Missing argument 'FINGERPRINT'"),
-        (("promote", "a", "b"), "unexpected extra argument"),
-        (("promote", ""), "trust promote <fingerprint>: expected one word, got 'nothing'"),
-        (("forget", "a b"), "trust forget <id or address>: expected one word, got 'a b'"),
-        (("observed", "list"), "unexpected extra argument"),
-        (("demote", "abcd"), "No such command 'demote'"),
+        (("promote",), "missing <fingerprint>"),
+        (("promote", "a", "b"), "trust promote <fingerprint>: expected one word, got 'a b'"),
+        (("forget", "a", "b"), "trust forget <id or address>: expected one word, got 'a b'"),
+        (("observed", "lost"), "trust observed list takes no arguments, got 'lost'"),
+        (("demote", "abcd"), "no command 'demote'; did you mean promote?"),
     ],
 )
 def test_wrong_words_are_a_usage_error(words: tuple[str, ...], expected: str) -> None:
@@ -372,7 +371,9 @@ def test_a_running_node_answers_what_is_wrong_like_a_stopped_one(start_node: Sta
 
     assert fails("trust", "promote", "0000")[0] == 1
     assert fails("trust", "promote", "abc")[1].startswith("error: 'abc': expected 4 to 64")
-    assert fails("trust", "forget", "a b")[0] == 2
+    assert fails("trust", "promote", "")[1].startswith("error: '': expected 4 to 64")
+    assert fails("trust", "forget", "a", "b")[0] == 2
+    assert fails("trust", "forget", "a b")[1].startswith("error: a b is not known here")
 
 
 def test_a_policy_that_cannot_work_is_told() -> None:

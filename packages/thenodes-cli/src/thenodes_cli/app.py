@@ -34,7 +34,7 @@ _COMMANDS = {
 _ALSO_STOPPED = {
     "peers": ("peers", "command"),
     "known": ("peers", "known"),
-    "plugins": ("plugin.node", "list_"),
+    "plugins": ("plugin.node", "plugins"),
 }
 
 _OF_THE_PROMPT = frozenset({"help", "version"})

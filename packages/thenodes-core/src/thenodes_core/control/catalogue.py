@@ -32,35 +32,126 @@ class CommandText(msgspec.Struct, frozen=True):
 CATALOGUE: Mapping[str, CommandText] = {
     "help": CommandText("list the commands, or those that begin so", "[word]", "help trust"),
     "version": CommandText("version, node id and realm", aliases=("about",)),
-    "status": CommandText("the node, its peers, plugins and counters"),
-    "peers": CommandText("list the connected peers"),
+    "status": CommandText(
+        "the node at a glance: addresses, sessions, relays, plugins, recent errors",
+        "[--counters]",
+        "status --counters",
+        more="--counters adds what was counted since the start; --json has it always.",
+    ),
+    "glance": CommandText(
+        "what a toolbar shows; with read, the errors so far count as read",
+        "[read]",
+        "glance read",
+        hidden=True,
+    ),
+    "peers": CommandText(
+        "list who is connected, and who was lately reached or heard through a relay",
+        "[--wide]",
+        "peers --wide",
+        more="PATH is direct, via a relay, or stored at one; IN and OUT are bytes of this session.\n"
+        "NAME is the common name of the certificate, where that is not the id. Ids are cut to\n"
+        "fit 80 columns, unless --wide is given; a beginning that is unique names a peer.",
+    ),
+    "peer info": CommandText("tell everything of one peer", "<peer>", "peer info k7qa"),
+    "peer connect": CommandText(
+        "dial an address now, and stay connected with it",
+        "<address>",
+        "peer connect 192.0.2.7:50000",
+        more="It says who answered, or why nobody did; then it is not tried again. Connected is\n"
+        "stayed until peer disconnect, or until the node ends. Instead of an address, a peer\n"
+        "that was connected or is known may be named.",
+    ),
+    "peer disconnect": CommandText(
+        "end the session with a peer, and do not dial it any more",
+        "<peer>",
+        "peer disconnect k7qa",
+        more="It is dialled again after peer connect, a bootstrap peer also after a restart. A peer\n"
+        "that dials is still admitted, a minute later at the soonest: trust revoke keeps it out.",
+    ),
+    "peer forget": CommandText(
+        "forget a peer's addresses, and which key it was met with",
+        "<peer or address>",
+        "peer forget k7qa",
+        more="As trust forget, it lets an id that somebody chose, and an address, come with another\n"
+        "key. Whether the key itself is trusted stays: trust revoke. A session stays, too.",
+    ),
     "known": CommandText(
         "list the known addresses, newest success first", aliases=("peers known",)
     ),
-    "plugins": CommandText("list the plugins", aliases=("plugin list",)),
-    "plugin info": CommandText("tell everything of a plugin", "<id>", "plugin info relay"),
+    "send": CommandText(
+        "send a text to a peer, directly or through a relay",
+        "<peer> <text>",
+        "send k7qa hello there",
+        more="It says how far the text came: sent, or stored at a relay until the peer is back. A\n"
+        "node whose plugins take no texts shows it as the event text_received.",
+    ),
+    "events": CommandText(
+        "what happened lately, and with --follow what happens",
+        "[COUNT] [--follow] [--level LEVEL] [--filter TEXT]",
+        "events --follow --filter trust",
+        more="COUNT is how many of the newest, 20 without it, at most 1000; LEVEL is debug,\n"
+        "info, warning or error, and what is less is left out. TEXT is looked for in type,\n"
+        "action, plugin, node id, address, reason, key and the text itself; case does not count.",
+    ),
+    "plugins": CommandText(
+        "list the plugins, and how they stand",
+        aliases=("plugin list",),
+        more="Id, version, ABI, state, codes of a rejected one, source.",
+    ),
+    "plugin info": CommandText(
+        "tell everything of one plugin, of a rejected one every reason",
+        "<id>",
+        "plugin info relay",
+    ),
     "plugin reload": CommandText(
-        "load a plugin anew; no message is lost", "<id>", "plugin reload kvstore"
+        "load a plugin anew; what comes for it meanwhile is held", "<id>", "plugin reload kvstore"
     ),
     "plugin enable": CommandText(
         "start a plugin that was stopped", "<id>", "plugin enable kvstore"
     ),
     "plugin disable": CommandText(
-        "stop a plugin until it is enabled", "<id>", "plugin disable kvstore"
+        "stop a plugin, until it is enabled or the node ends", "<id>", "plugin disable kvstore"
     ),
-    "trust observed list": CommandText("list keys that were met and are not trusted"),
-    "trust trusted list": CommandText("list keys that are trusted"),
-    "trust rejected list": CommandText("list keys that are refused whatever else holds"),
-    "trust own list": CommandText("list this node's own key and certificate"),
-    "trust ids list": CommandText("list ids and addresses with the key they were met with"),
-    "trust promote": CommandText("trust a key", "<fingerprint>", "trust promote 3f9a21c4"),
-    "trust revoke": CommandText("refuse a key for good", "<fingerprint>", "trust revoke 3f9a21c4"),
+    "trust observed list": CommandText(
+        "list the keys that were met and are not trusted",
+        aliases=("trust observed",),
+        more="They are recorded in the modes observe and tofu, and with store_new_certs.",
+    ),
+    "trust trusted list": CommandText("list the keys that are trusted", aliases=("trust trusted",)),
+    "trust rejected list": CommandText(
+        "list the keys that are refused whatever else holds", aliases=("trust rejected",)
+    ),
+    "trust own list": CommandText(
+        "show the node's own key and certificate, as others list it", aliases=("trust own",)
+    ),
+    "trust ids list": CommandText(
+        "list the ids and addresses that were met with a key, and are bound to it",
+        aliases=("trust ids",),
+    ),
+    "trust promote": CommandText(
+        "trust a key that was observed, or take a rejection back",
+        "<fingerprint>",
+        "trust promote 3f9a21c4",
+    ),
+    "trust revoke": CommandText(
+        "refuse a key from now on, whatever the policy says",
+        "<fingerprint>",
+        "trust revoke 3f9a21c4",
+        more="Sessions with it end at once. trust promote takes it back.",
+    ),
     "trust explain": CommandText(
-        "tell step by step what the policy says", "<fingerprint>", "trust explain 3f9a21c4"
+        "tell step by step what the policy says of a key, and why; nothing comes of it",
+        "<fingerprint>",
+        "trust explain 3f9a21c4",
     ),
     "trust forget": CommandText(
-        "let an id, or an address, come with another key", "<id>", "trust forget kitchen"
+        "let an id, or an address, come with another key than it was met with",
+        "<id>",
+        "trust forget kitchen",
     ),
-    "trust reload": CommandText("read the keys on disk again"),
+    "trust reload": CommandText(
+        "read the keys on disk again, and tell what is wrong with files",
+        more="A running node notices changes by itself within seconds.",
+    ),
 }
 """By name. An example is given where a command takes words; else it is its name."""

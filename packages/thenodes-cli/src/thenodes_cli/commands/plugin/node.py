@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
-from thenodes_core.control.client import ask
+from thenodes_core.control.catalogue import CATALOGUE
 from thenodes_core.errors import CommandError, CommandFailed, NoNode
 
-from ...node_files import NodeFiles, read_node_files
+from ...asking import ask_and_show
+from ...node_files import read_node_files
 from ...output import emit, lines
 from ...plugins import added
 from ..target import target_options
+from ..words import json_option as _json
+from ..words import words_command
 
-__all__ = ["add", "changes", "info", "list_", "remove"]
+__all__ = ["add", "changes", "info", "list_", "plugins", "remove"]
 
 _PATH = click.Path(path_type=Path)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.command(
@@ -102,80 +102,35 @@ def remove(plugin_id: str, config_file: Path | None, state_dir: Path | None, as_
     emit(f"removed {plugin_id}{files}", gone, as_json=as_json)
 
 
-@click.command(
-    "list",
-    epilog="""\b
-Examples:
-  thenodes plugin list
-  thenodes plugin list --config node.toml --json""",
-    short_help="List a node's plugins, and how they stand.",
-)
-@target_options
-@_json
-def list_(config_file: Path | None, state_dir: Path | None, as_json: bool) -> None:
-    """List a node's plugins: id, version, ABI, state, codes of a rejected one, source.
-
-    Of a node that is stopped, what it would load; then no code of theirs is run.
-    """
-    _look("plugins", read_node_files(config_file, state_dir), as_json=as_json)
+def _ask(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
+    ask_and_show(read_node_files(config_file, state_dir).state_dir, line, as_json=as_json)
 
 
-@click.command(
-    epilog="""\b
-Examples:
-  thenodes plugin info my
-  thenodes plugin info my --state-dir data --json"""
-)
-@click.argument("plugin_id", metavar="ID")
-@target_options
-@_json
-def info(plugin_id: str, config_file: Path | None, state_dir: Path | None, as_json: bool) -> None:
-    """Tell everything of one plugin, of a rejected one every reason."""
-    line = f"plugin info {_word(plugin_id)}"
-    _look(line, read_node_files(config_file, state_dir), as_json=as_json)
-
-
-def _look(line: str, files: NodeFiles, *, as_json: bool) -> None:
+def _look(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
+    files = read_node_files(config_file, state_dir)
     try:
-        reply = asyncio.run(ask(files.state_dir, line))
+        ask_and_show(files.state_dir, line, as_json=as_json)
     except NoNode:
         # Imported here: asking a node that runs does not need it.
         from ...plugins.stopped import look
 
         reply = look(files, line)
-    emit(reply.text, reply.data, as_json=as_json)
+        emit(reply.text, reply.data, as_json=as_json)
 
 
-def _word(plugin_id: str) -> str:
-    """An id as one word of a command; the node tells whether there is such a plugin."""
-    if not plugin_id.strip() or any(mark.isspace() for mark in plugin_id):
-        raise CommandError(f"expected the id of a plugin, got {plugin_id!r}")
-    return plugin_id
+_OF_A_STOPPED_NODE = "Of a node that is stopped, what it would load; then no code of theirs is run."
+
+
+def _lister(name: str) -> click.Command:
+    return words_command(name, CATALOGUE["plugins"], _look, more=_OF_A_STOPPED_NODE)
+
+
+plugins = _lister("plugins")
+list_ = _lister("plugin list")
+info = words_command("plugin info", CATALOGUE["plugin info"], _look)
 
 
 def changes() -> Sequence[click.Command]:
     """What changes a plugin while its node runs: each is the prompt's command of that name."""
-    return [_change(name, text) for name, text in _CHANGES.items()]
-
-
-def _change(name: str, text: str) -> click.Command:
-    def run(
-        plugin_id: str, config_file: Path | None, state_dir: Path | None, as_json: bool
-    ) -> None:
-        files = read_node_files(config_file, state_dir)
-        reply = asyncio.run(ask(files.state_dir, f"plugin {name} {_word(plugin_id)}"))
-        emit(reply.text, reply.data, as_json=as_json)
-
-    function: Callable[..., Any] = target_options(_json(run))
-    function = click.argument("plugin_id", metavar="ID")(function)
-    example = f"thenodes plugin {name} my"
-    epilog = f"\b\nExamples:\n  {example}\n  {example} --state-dir data/first --json"
-    short = text.partition(",")[0].partition(";")[0] + "."
-    return click.command(name, help=text, short_help=short, epilog=epilog)(function)
-
-
-_CHANGES = {
-    "enable": "Start a plugin that was stopped, on the node that runs.",
-    "disable": "Stop a plugin, until it is enabled or the node ends.",
-    "reload": "Load a plugin anew; what comes for it meanwhile is held.",
-}
+    names = [f"plugin {verb}" for verb in ("enable", "disable", "reload")]
+    return [words_command(name, CATALOGUE[name], _ask) for name in names]
