@@ -47,6 +47,7 @@ from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.json_lines import EVENTS_FILE, JsonLinesSink
+from .events.recent import RecentEvents
 from .health.readiness import Phase, Readiness
 from .loading import load_plugins
 from .network import PeerNetwork
@@ -128,6 +129,7 @@ class Node:
         self._host = PluginHost(self.events, self.counters, reserved=_RESERVED)
         self._stack = AsyncExitStack()
         self._readiness = Readiness()
+        self._recent = RecentEvents()
         self._stop_requested = asyncio.Event()
         self._supervisor = Supervisor(self.events, self.counters, self.clock)
         self._capabilities: tuple[str, ...] = ()
@@ -313,6 +315,7 @@ class Node:
         validate(config, self._settings.origins)
         self._state = stack.enter_context(StateDir(_path(config.node.state_dir)))
         self._keep_log()
+        self.events.add_sink(self._recent, from_the_first=True)
         self.events.forget_first()
         keeper = self._restore_known(stack)
         self._started_at = self.clock.time()
@@ -439,6 +442,7 @@ class Node:
             self.known,
             relaying.received,
             self._readiness,
+            self._recent,
             self._supervisor,
             self.events,
             self.counters,

@@ -16,11 +16,13 @@ from .clock import Clock
 from .config import Config, uses_tls
 from .control.builtin import add_builtin_commands
 from .control.commands import CommandTable
+from .control.events import add_events_command
 from .control.plugins import add_plugin_commands
 from .control.status import NodeStatus, PluginLine
 from .control.trust import add_trust_commands
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
+from .events.recent import RecentEvents
 from .health.lag import LoopLag
 from .health.listener import HealthListener
 from .health.readiness import Readiness
@@ -45,6 +47,7 @@ class Operation:
         known: the addresses that it knows.
         received: the reliable messages that its plugins had.
         readiness: whether it is ready.
+        recent: what happened lately.
         supervisor: told of defects.
         events: told what operators are to know.
         counters: what was counted.
@@ -61,6 +64,7 @@ class Operation:
         known: KnownPeers,
         received: ReceivedIds,
         readiness: Readiness,
+        recent: RecentEvents,
         supervisor: Supervisor,
         events: Dispatcher,
         counters: Counters,
@@ -72,6 +76,7 @@ class Operation:
         self._network = network
         self._host = host
         self._known = known
+        self._recent = recent
         self._counters = counters
         self._clock = clock
         self._started_at = started_at
@@ -115,6 +120,7 @@ class Operation:
         add_builtin_commands(table, self)
         add_trust_commands(table, self._network.trust)
         add_plugin_commands(table, self)
+        add_events_command(table, self._recent)
         table.replace_shells(self._host.shells())
 
     def status(self) -> NodeStatus:

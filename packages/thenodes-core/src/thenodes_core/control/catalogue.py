@@ -48,9 +48,9 @@ CATALOGUE: Mapping[str, CommandText] = {
         "list who is connected, and who was lately reached or heard through a relay",
         "[--wide]",
         "peers --wide",
-        more="PATH is direct, via a relay, or stored at one; IN and OUT are bytes of this session.\n"
-        "NAME is the common name of the certificate, where that is not the id. Ids are cut to\n"
-        "fit 80 columns, unless --wide is given; a beginning that is unique names a peer.",
+        more="PATH is direct, via a relay, or stored at one; IN and OUT are bytes of this\n"
+        "session. NAME is the common name of the certificate, where that is not the id. Ids\n"
+        "are cut to fit 80 columns, unless --wide is given; a unique beginning names a peer.",
     ),
     "peer info": CommandText("tell everything of one peer", "<peer>", "peer info k7qa"),
     "peer connect": CommandText(
@@ -65,15 +65,16 @@ CATALOGUE: Mapping[str, CommandText] = {
         "end the session with a peer, and do not dial it any more",
         "<peer>",
         "peer disconnect k7qa",
-        more="It is dialled again after peer connect, a bootstrap peer also after a restart. A peer\n"
-        "that dials is still admitted, a minute later at the soonest: trust revoke keeps it out.",
+        more="It is dialled again after peer connect, a bootstrap peer also after a restart. A\n"
+        "peer that dials is still admitted, a minute later at the soonest where it follows our\n"
+        "word: trust revoke keeps it out.",
     ),
     "peer forget": CommandText(
         "forget a peer's addresses, and which key it was met with",
         "<peer or address>",
         "peer forget k7qa",
-        more="As trust forget, it lets an id that somebody chose, and an address, come with another\n"
-        "key. Whether the key itself is trusted stays: trust revoke. A session stays, too.",
+        more="As trust forget, it lets an id that somebody chose, and an address, come with\n"
+        "another key. Whether the key itself is trusted stays: trust revoke. A session stays, too.",
     ),
     "known": CommandText(
         "list the known addresses, newest success first", aliases=("peers known",)
