@@ -1,4 +1,4 @@
-"""A client with a key of its own that shares no code with a node; docs/wire.md explains it.
+"""A client with a key of its own that shares no code with a node (docs/reference/wire.md).
 
 Run it with `python examples/json_client.py [ws://127.0.0.1:50000] [client.key]`.
 """

@@ -25,7 +25,8 @@ from thenodes_relay.counters import ClientCounter, Counter
 from .nodes import thenodes
 
 ROOT = Path(__file__).parent.parent
-REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+PAGES = ROOT / "docs" / "reference"
+REFERENCE = "\n".join(path.read_text() for path in sorted(PAGES.glob("*.md")))
 SOURCES = "\n".join(
     path.read_text()
     for path in sorted(ROOT.glob("packages/*/src/**/*.py"))
@@ -40,6 +41,15 @@ def config_keys() -> Iterator[str]:
 
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+def section(page: str, heading: str) -> str:
+    """What stands below a heading of a page of the reference, up to the next of its level."""
+    text = (PAGES / page).read_text()
+    (found,) = re.findall(
+        rf"^(#+) {heading}\n(.*?)(?=^\1 |^#{{1,2}} |\Z)", text, re.DOTALL | re.MULTILINE
+    )
+    return str(found[1])
 
 
 @pytest.mark.parametrize("key", sorted(config_keys()))
@@ -65,25 +75,17 @@ def test_every_event_counter_and_reason_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("counter", [*Counter, *ClientCounter])
 def test_every_counter_of_the_relay_is_documented(counter: Counter | ClientCounter) -> None:
-    (section,) = re.findall(r"^## Counters\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE)
-
-    assert re.search(rf"`{counter.value}[`.]", section)
+    assert re.search(rf"`{counter.value}[`.]", section("metrics.md", "Counters"))
 
 
 @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
 def test_every_reason_of_the_relay_is_documented(cause: Cause) -> None:
-    (section,) = re.findall(r"^## What relays say\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE)
-
-    assert f"| `{cause.reason}` |" in section
+    assert f"| `{cause.reason}` |" in section("reasons.md", "What relays say")
 
 
 @pytest.mark.parametrize("reason", list(DropReason))
 def test_every_reason_against_what_came_through_a_relay_is_documented(reason: DropReason) -> None:
-    (section,) = re.findall(
-        r"^### What came through a relay\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE
-    )
-
-    assert f"| `{reason}` |" in section
+    assert f"| `{reason}` |" in section("reasons.md", "What came through a relay")
 
 
 TRUST = (ROOT / "packages/thenodes-core/src/thenodes_core/security/trust.py").read_text()
@@ -97,7 +99,7 @@ TRUST = (ROOT / "packages/thenodes-core/src/thenodes_core/security/trust.py").re
     ),
 )
 def test_every_reason_of_the_trust_policy_is_documented(reason: str) -> None:
-    assert f"`{reason}`" in (ROOT / "docs" / "security.md").read_text()
+    assert f"`{reason}`" in (ROOT / "docs" / "explanation" / "security.md").read_text()
 
 
 @pytest.mark.parametrize("code", list(CloseCode))
@@ -108,10 +110,10 @@ def test_every_close_code_is_documented(code: CloseCode) -> None:
 @pytest.mark.parametrize("code", sorted(set(re.findall(r"TN-P\d+", SOURCES))))
 def test_every_rejection_code_is_documented_with_a_way_out(code: str) -> None:
     guide = (ROOT / "docs" / "plugins" / "codes.md").read_text()
-    (section,) = re.findall(rf"^## {code}\n(.*?)(?=^## |\Z)", guide, re.DOTALL | re.MULTILINE)
+    (found,) = re.findall(rf"^## {code}\n(.*?)(?=^## |\Z)", guide, re.DOTALL | re.MULTILINE)
 
     assert f"| {code} |" in REFERENCE
-    assert "**Fix:**" in section
+    assert "**Fix:**" in found
 
 
 def test_the_configuration_of_the_page_on_running_plugins_is_valid() -> None:
@@ -157,18 +159,16 @@ def test_every_command_is_documented_and_has_help_with_an_example(name: str) -> 
 
 @pytest.mark.parametrize("name", [name for name, text in CATALOGUE.items() if not text.hidden])
 def test_every_command_of_a_node_is_documented_and_has_an_example(name: str) -> None:
-    (section,) = re.findall(
-        r"^### Of a running node\n(.*?)^## ", REFERENCE, re.DOTALL | re.MULTILINE
-    )
+    table = section("commands.md", "Of a running node")
     text = CATALOGUE[name]
 
     for known in (name, *text.aliases):
-        assert re.search(rf"`{known}[ `]", section)
+        assert re.search(rf"`{known}[ `]", table)
     assert text.example.startswith(f"{name} ") if text.example else not text.usage
 
 
 def test_the_configurations_of_the_security_guide_are_valid() -> None:
-    examples = blocks(ROOT / "docs" / "security.md", "toml")
+    examples = blocks(ROOT / "docs" / "explanation" / "security.md", "toml")
 
     assert len(examples) == 3
     for example in examples:
@@ -176,7 +176,7 @@ def test_the_configurations_of_the_security_guide_are_valid() -> None:
 
 
 def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
-    relay, user = blocks(ROOT / "docs" / "relay.md", "toml")
+    relay, user = blocks(ROOT / "docs" / "how-to" / "relay.md", "toml")
 
     for example in (relay, user):
         table = make_config(tomllib.loads(example)).config
@@ -185,7 +185,7 @@ def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
 
 
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
-    (example,) = blocks(ROOT / "docs" / "reference.md", "toml")
+    (example,) = blocks(PAGES / "configuration.md", "toml")
     file = tmp_path / "node.toml"
     file.write_text(example)
 

@@ -23,7 +23,7 @@ from thenodes_plugin_api import KINDS, DeliveryMetadata, Message, Payload, Paylo
 
 ROOT = Path(__file__).parent.parent
 VECTORS = ROOT / "tests" / "vectors"
-WIRE = (ROOT / "docs" / "wire.md").read_text()
+WIRE = (ROOT / "docs" / "reference" / "wire.md").read_text()
 
 BINARY, JSON = BinaryCodec(Limits()), JsonCodec(Limits())
 BY_TOKEN = {kind.token: kind for kind in KINDS}

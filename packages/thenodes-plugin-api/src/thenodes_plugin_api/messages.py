@@ -10,7 +10,7 @@ match message.body:
         ...
 ```
 
-Kinds, field names and codes follow the wire protocol (docs/wire.md). What the
+Kinds, field names and codes follow the wire protocol (docs/reference/wire.md). What the
 codecs need of a kind, its `code` and `token`, stands on the class.
 """
 

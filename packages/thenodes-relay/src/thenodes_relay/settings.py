@@ -10,7 +10,7 @@ __all__ = ["Settings", "read_settings"]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator set; docs/reference.md says what each is.
+    """What the operator set; docs/reference/configuration.md says what each is.
 
     Attributes:
         enabled: whether this node is a relay.

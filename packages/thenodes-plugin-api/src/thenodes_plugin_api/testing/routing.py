@@ -1,4 +1,4 @@
-"""Which plugin of a node gets what; the rules of docs/reference.md, as a host has them."""
+"""Which plugin of a node gets what; the rules that a host has."""
 
 from __future__ import annotations
 

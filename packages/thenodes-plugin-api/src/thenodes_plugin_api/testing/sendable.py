@@ -1,4 +1,4 @@
-"""What a plugin may send: kinds and sizes, as the wire protocol has them (docs/wire.md)."""
+"""What a plugin may send: kinds and sizes, as docs/reference/wire.md has them."""
 
 from __future__ import annotations
 
