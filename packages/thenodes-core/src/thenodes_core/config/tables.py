@@ -136,7 +136,7 @@ class TrustPathsTable(_Table, frozen=True, kw_only=True):
 
 
 class TrustPolicyTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.trust_policy]`: whose key is trusted; docs/explanation/security.md has the order.
+    """`[encryption.trust_policy]`: who is trusted; docs/explanation/security.md has its order.
 
     Attributes:
         mode: `open` admits every proven key; `allowlist` those that are trusted;
