@@ -316,6 +316,8 @@ class ServiceCommand(msgspec.Struct, frozen=True):
         run: takes the words after the name. It may raise `ValueError` for wrong ones.
         usage: what those words are, such as `"[TARGET]"`.
         complete: what may stand after the name, for completion.
+        example: one as it is typed, where it takes words.
+        more: what its own help adds to the line.
     """
 
     name: str
@@ -323,6 +325,8 @@ class ServiceCommand(msgspec.Struct, frozen=True):
     run: Callable[[Sequence[str]], Awaitable[CommandReply]]
     usage: str = ""
     complete: Callable[[], Sequence[str]] | None = None
+    example: str = ""
+    more: str = ""
 
 
 class ServiceDoor(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -12,6 +12,7 @@ from .client import ClientStatus, RelayClient
 from .report import RelayStatus, bindings_of, status_of, target_of
 from .server import RelayServer
 from .shown import show_bindings, show_client, show_queue, show_relay
+from .texts import TEXTS
 
 __all__ = ["NodeStatus", "commands"]
 
@@ -63,19 +64,25 @@ def commands(client: RelayClient, server: RelayServer | None) -> Sequence[Servic
         text = f"new binds and frames are refused from now on; {nodes} told. Stop the node next"
         return CommandReply(text, {"told": told})
 
+    def waiting() -> Sequence[str]:
+        return [] if server is None else server.waiting_targets()
+
     return (
-        ServiceCommand("relay", "what relay status shows", whole),
-        ServiceCommand("relay status", "what is carried and kept, and the relays in use", status),
-        ServiceCommand("relay bindings", "list mailboxes and routes, and whose they are", bindings),
-        ServiceCommand(
-            "relay queue",
-            "list what waits, by target and class",
-            queue,
-            "[TARGET]",
-            lambda: [] if server is None else server.waiting_targets(),
-        ),
-        ServiceCommand("relay drain", "refuse new binds and frames, before a stop", drain),
+        _command("relay", whole),
+        _command("relay status", status),
+        _command("relay bindings", bindings),
+        _command("relay queue", queue, waiting),
+        _command("relay drain", drain),
     )
+
+
+def _command(
+    name: str,
+    run: Callable[[Sequence[str]], Awaitable[CommandReply]],
+    complete: Callable[[], Sequence[str]] | None = None,
+) -> ServiceCommand:
+    text = TEXTS[name]
+    return ServiceCommand(name, text.help, run, text.usage, complete, text.example, text.more)
 
 
 def _server(server: RelayServer | None) -> RelayServer:

@@ -3,60 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 
+from thenodes_core.control.catalogue import CommandText
 from thenodes_core.control.client import ask
-from thenodes_core.control.commands import Reply
 from thenodes_core.errors import CommandError, CommandFailed
+from thenodes_relay.texts import TEXTS
 
-from ..output import emit
-from .target import resolve_state_dir, target_options
+from ..asking import ask_and_show
+from ..nearest import NearestGroup
+from .target import resolve_state_dir
+from .words import words_command
 
 __all__ = ["command"]
 
 
-class _Verb(msgspec.Struct, frozen=True):
-    """A subcommand: the node's command that it runs, and what is told of it."""
-
-    line: str
-    help: str
-    argument: str = ""
-    example: str = ""
-
-
-_VERBS = {
-    "status": _Verb(
-        "relay status",
-        "Show a relay, and the relays that a node uses.\n\n"
-        "How much is queued and stored, by target and class, what was dropped and why, how "
-        "large the store is, and what it keeps when power or machine fail.",
-    ),
-    "bindings": _Verb("relay bindings", "List the mailboxes and routes that a relay grants."),
-    "queue": _Verb(
-        "relay queue",
-        "List what waits at a relay, by target and class.",
-        "[TARGET]",
-        "kitchen",
-    ),
-    "drain": _Verb(
-        "relay drain",
-        "Take nothing new, and tell every node so; before a relay is stopped.\n\n"
-        "What is stored is still handed on to nodes that are connected, and waits on disk for "
-        "the others. A restart ends it.",
-    ),
-}
-
-
 @click.group(
+    cls=NearestGroup,
     epilog="""\b
 Examples:
   thenodes relay status
-  thenodes relay queue kitchen --state-dir data/first --json"""
+  thenodes relay queue kitchen --state-dir data/first --json""",
 )
 def command() -> None:
     """Look into a relay, and see which relays a node uses.
@@ -66,16 +35,17 @@ def command() -> None:
     """
 
 
-async def _run(state_dir: Path, line: str) -> Reply:
+def _ask(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
+    directory = resolve_state_dir(config_file, state_dir)
     try:
-        return await ask(state_dir, line)
+        ask_and_show(directory, line, as_json=as_json)
     except CommandFailed:
         raise
     except CommandError as error:
-        known = (await ask(state_dir, "help")).data
+        known = asyncio.run(ask(directory, "help")).data
         if isinstance(known, dict) and any(str(name).startswith("relay") for name in known):
             raise
-        raise CommandError(await _why_none(state_dir)) from error
+        raise CommandError(asyncio.run(_why_none(directory))) from error
 
 
 async def _why_none(state_dir: Path) -> str:
@@ -86,7 +56,7 @@ async def _why_none(state_dir: Path) -> str:
             return (
                 f"the plugin relay of the node on {state_dir} does not run ({plugin['state']}): "
                 f"{plugin['detail']}; once that is mended: "
-                f"thenodes exec --state-dir {state_dir} plugin enable relay"
+                f"thenodes plugin enable relay --state-dir {state_dir}"
             )
     return (
         f"the node on {state_dir} neither is a relay nor uses one; set "
@@ -94,25 +64,7 @@ async def _why_none(state_dir: Path) -> str:
     )
 
 
-def _add(name: str, verb: _Verb) -> None:
-    def run(
-        config_file: Path | None, state_dir: Path | None, as_json: bool, word: str | None = None
-    ) -> None:
-        directory = resolve_state_dir(config_file, state_dir)
-        reply = asyncio.run(_run(directory, f"{verb.line} {word or ''}".rstrip()))
-        emit(reply.text, reply.data, as_json=as_json)
-
-    function: Callable[..., Any] = click.option(
-        "--json", "as_json", is_flag=True, help="Print JSON."
-    )(run)
-    function = target_options(function)
-    if verb.argument:
-        function = click.argument("word", metavar=verb.argument, required=False)(function)
-    example = f"thenodes relay {name} {verb.example}".rstrip()
-    epilog = f"\b\nExamples:\n  {example}\n  {example} --state-dir data/first --json"
-    short = verb.help.partition("\n\n")[0]
-    command.command(name, help=verb.help, short_help=short, epilog=epilog)(function)
-
-
-for _name, _verb in _VERBS.items():
-    _add(_name, _verb)
+for _name, _text in TEXTS.items():
+    if _name != "relay":
+        _said = CommandText(_text.help, _text.usage, _text.example, more=_text.more)
+        command.add_command(words_command(_name, _said, _ask))

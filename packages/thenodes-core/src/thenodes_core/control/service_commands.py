@@ -34,6 +34,14 @@ class ServiceCommands:
             return Reply(reply.text, reply.data)
 
         self._table.add(
-            Command(command.name, command.help, run, command.usage, complete=command.complete)
+            Command(
+                command.name,
+                command.help,
+                run,
+                command.usage,
+                complete=command.complete,
+                example=command.example,
+                more=command.more,
+            )
         )
         return partial(self._table.remove, command.name)
