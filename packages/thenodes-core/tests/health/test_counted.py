@@ -73,10 +73,11 @@ def test_ids_of_peers_are_no_labels() -> None:
 
 
 def test_what_grows_from_0_is_told_before_it_does() -> None:
-    zero = {(one.metric.name, *one.labels) for one in counted({})}
+    zero = {(one.metric.name, *one.labels) for one in counted({}, ["my"])}
 
     assert ("thenodes_handshakes", "joined") in zero
     assert ("thenodes_relay_forwarded",) in zero
+    assert ("thenodes_plugin_quarantines", "my") in zero
 
 
 def test_reasons_beyond_64_are_told_together_and_stay_where_they_were() -> None:

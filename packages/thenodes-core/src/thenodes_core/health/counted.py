@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -72,22 +72,18 @@ FAMILIES: Mapping[str, _Family] = _families()
 """By the counter's name without its reason."""
 
 
-def counted(counters: Mapping[str, int]) -> Sequence[Series]:
+def counted(counters: Mapping[str, int], plugins: Iterable[str] = ()) -> Sequence[Series]:
     """Bring counters into metrics: each in one series, which may hold several.
 
     A series whose labels are known before anything was counted begins at 0, so that its
-    growth is seen.
-
-    Reasons that a metric has no label for, such as the ids of nodes, are added up; and so
-    are those beyond 64 of one metric, in a series `other`.
+    growth is seen. Reasons that a metric has no label for, such as the ids of nodes, are
+    added up; and so are those beyond 64 of one metric, in a series `other`.
 
     Args:
         counters: by name, or `name.reason`.
+        plugins: the ids of those that were loaded.
     """
-    sums: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
-    for family in FAMILIES.values():
-        if family.label is not None or not family.metric.labels:
-            sums[family.metric.name, (family.label,) if family.label else ()] = 0
+    sums: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float, _zeros(plugins))
     values: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for name, count in counters.items():
         metric, labels = _place(name)
@@ -97,6 +93,19 @@ def counted(counters: Mapping[str, int]) -> Sequence[Series]:
         seen.add(labels)
         sums[metric.name, labels] += count
     return [Series(METRICS[name], labels, value) for (name, labels), value in sums.items()]
+
+
+def _zeros(plugins: Iterable[str]) -> Mapping[tuple[str, tuple[str, ...]], float]:
+    zeros: dict[tuple[str, tuple[str, ...]], float] = {}
+    for family in FAMILIES.values():
+        name, labels = family.metric.name, family.metric.labels
+        if family.label is not None:
+            zeros[name, (family.label,)] = 0.0
+        elif not labels:
+            zeros[name, ()] = 0.0
+        elif labels == ("plugin",):
+            zeros |= {(name, (plugin,)): 0.0 for plugin in plugins}
+    return zeros
 
 
 def levels(read: Mapping[str, float]) -> Sequence[Series]:

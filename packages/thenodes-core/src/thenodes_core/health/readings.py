@@ -84,7 +84,8 @@ def readings(parts: Parts) -> Iterator[Reading]:
     yield from _sessions(parts.network)
     yield from _plugins(parts.plugins)
     yield from _lag(parts.lag)
-    yield from counted(parts.counters.as_counted())
+    plugins = [slot.plugin_id for slot in parts.plugins]
+    yield from counted(parts.counters.as_counted(), plugins)
     yield from levels(parts.counters.levels())
 
 
