@@ -14,6 +14,7 @@ import pytest
 
 from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
+from thenodes_core.config.descriptions import Setting, setting_tables
 from thenodes_core.control.catalogue import CATALOGUE
 from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
@@ -39,6 +40,10 @@ def config_keys() -> Iterator[str]:
         yield "plugin.<id>" if key == "plugin" else key
 
 
+def settings() -> list[Setting]:
+    return [setting for table in setting_tables() for setting in table.settings]
+
+
 def blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
 
@@ -55,6 +60,14 @@ def section(page: str, heading: str) -> str:
 @pytest.mark.parametrize("key", sorted(config_keys()))
 def test_every_setting_is_documented(key: str) -> None:
     assert f"| `{key}` |" in REFERENCE
+
+
+@pytest.mark.parametrize("setting", settings(), ids=lambda setting: setting.key)
+def test_a_setting_means_in_the_reference_what_its_table_says(setting: Setting) -> None:
+    (row,) = re.findall(rf"^\| `{re.escape(setting.key)}` \|.*$", REFERENCE, re.MULTILINE)
+    meaning = re.split(r"(?<!\\) \| ", row)[2].removesuffix(" |")
+
+    assert re.sub(r" \(\[.*\]\(.*\)\)$", "", meaning) == setting.text
 
 
 @pytest.mark.parametrize(

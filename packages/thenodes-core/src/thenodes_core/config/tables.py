@@ -45,9 +45,9 @@ class RealmTable(_Table, frozen=True, kw_only=True):
     """`[realm]`: the network; nodes of different realms refuse each other.
 
     Attributes:
-        name: for people.
-        code: for machines; derived from the name where absent.
-        version: of the application protocol. Default `"1.0"`.
+        name: its name, for people.
+        code: its name's form for machines; derived from the name where absent.
+        version: of the application protocol; it has to match, too.
     """
 
     name: str = "default"
@@ -59,9 +59,11 @@ class NodeTable(_Table, frozen=True, kw_only=True):
     """`[node]`: this node.
 
     Attributes:
-        id: its id; derived from its key where absent, which nobody else can claim.
-        state_dir: key, lock, control socket, logs and plugins' data. A library
-            user who gives none gets a key that lives as long as the node.
+        id: its id, 1 to 128 of `[A-Za-z0-9._-]`; derived from its key where absent, which
+            nobody else can claim.
+        state_dir: key, lock, control socket, logs and plugins' data; `data` for the
+            command where absent. A library user who gives none gets a key that lives as
+            long as the node.
         id_file: a file of the state directory whose text is the id where `id` is
             absent; the reference keeps its id there. It is read, never written:
             an id that nobody chose derives from the key.
@@ -83,7 +85,7 @@ class RealmAccessTable(_Table, frozen=True, kw_only=True):
     """`[realm_access]`: who of the realm is admitted.
 
     Attributes:
-        allowed_node_types: types of node; all where absent.
+        allowed_node_types: types of node that are admitted; all where absent.
     """
 
     allowed_node_types: tuple[str, ...] | None = None
@@ -96,12 +98,14 @@ class EncryptionPathsTable(_Table, frozen=True, kw_only=True):
         own_certificate: this node's certificate, and after it those that lead to its
             CA; `identity.crt` in the state directory where absent, made by the node.
         own_private_key: the node key; `identity.pem` in the state directory where
-            absent, made by the node.
+            absent, made by the node; its mode has to be 0600.
         trusted_cert_dir: keys and certificates of trusted peers; `pki/trusted/certs`
             in the state directory where absent.
         trusted_crl_dir: revocation lists are not enforced, so naming some is an error.
-        rejected_dir: keys that are refused whatever the policy says; `pki/rejected`.
-        issuer_cert_dir: certificates of the CAs that are believed; `pki/issuers/certs`.
+        rejected_dir: keys that are refused whatever the policy says; `pki/rejected`
+            in the state directory where absent.
+        issuer_cert_dir: certificates of the CAs that are believed; `pki/issuers/certs` in
+            the state directory where absent.
         issuer_crl_dir: as `trusted_crl_dir`.
     """
 
@@ -115,7 +119,15 @@ class EncryptionPathsTable(_Table, frozen=True, kw_only=True):
 
 
 class NoiseTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.noise]`: settings of the reference's Noise backend, not offered here."""
+    """`[encryption.noise]`: settings of the reference's Noise backend, not offered here.
+
+    Attributes:
+        pattern: nothing comes of it.
+        curve: nothing comes of it.
+        cipher: nothing comes of it.
+        hash: nothing comes of it.
+        static_key_path: nothing comes of it.
+    """
 
     pattern: str | None = None
     curve: str | None = None
@@ -125,7 +137,7 @@ class NoiseTable(_Table, frozen=True, kw_only=True):
 
 
 class TrustPathsTable(_Table, frozen=True, kw_only=True):
-    """`[encryption.trust_policy.paths]`.
+    """`[encryption.trust_policy.paths]`: where keys are recorded.
 
     Attributes:
         observed_dir: keys that were seen; `pki/observed/certs` in the state directory
@@ -152,7 +164,7 @@ class TrustPolicyTable(_Table, frozen=True, kw_only=True):
         enforce_ca_chain: refuse certificates that no CA of `issuer_cert_dir` vouches for.
         pin_subjects: subjects that are admitted, all where empty; `~text` matches a part.
         pin_fingerprints: keys that are admitted, all where empty: SHA-256 of the
-            public key, in hex.
+            public key, 64 hexadecimal digits.
         pin_fp_algo: `sha256`; there is no other.
         realm_subject_binding: the certificate has to name the realm.
         paths: where keys are recorded.
@@ -207,7 +219,7 @@ class LoggingTable(_Table, frozen=True, kw_only=True):
             state directory where absent, none where empty. A node without a
             state directory writes none.
         json_max_bytes: the file is rotated beyond this. Default 5 MiB.
-        json_rotate: how many old files are kept. Default 3.
+        json_rotate: how many old files are kept, `.1` the newest.
         disable_console: whether `thenodes run` shows no events.
     """
 
@@ -234,9 +246,10 @@ class DiscoveryTable(_Table, frozen=True, kw_only=True):
 
     Attributes:
         enabled: ask, answer and dial what was learned. Default true.
-        request_interval_secs: seconds between two requests. Default 90.
+        request_interval_secs: seconds between two requests, fewer after the start; a peer
+            that joins is asked at once.
         request_want: how many addresses are asked for; with as many peers
-            connected no learned address is dialled. Default 16.
+            connected no learned address is dialled.
     """
 
     enabled: bool = True
@@ -248,12 +261,13 @@ class PersistenceTable(_Table, frozen=True, kw_only=True):
     """`[network.persistence]`: known addresses on disk.
 
     Attributes:
-        enabled: keep them. Default false, as in the reference.
-        path: the file; `peers.json` in the state directory where absent.
-        max_entries: how many are known at once. Default 1024.
+        enabled: keep known addresses on disk. Default false, as in the reference.
+        path: the file, in the shape of the reference; `peers.json` in the state
+            directory where absent.
+        max_entries: how many addresses are known at once, on disk or not.
         ttl_secs: an address that did not answer for so long is forgotten on
             load. Default a week.
-        save_interval_secs: how often changes are written. Default 60.
+        save_interval_secs: how often changes are written, in seconds.
     """
 
     enabled: bool = False
@@ -267,7 +281,8 @@ class RelayTable(_Table, frozen=True, kw_only=True):
     """`[network.relay]`: carrying other nodes' messages, and having one's own carried.
 
     Attributes:
-        enabled: be a relay. Default false: it costs memory, disk and traffic.
+        enabled: be a relay, which loads the installed plugin `relay`. Default false: it
+            costs memory, disk and traffic.
         store_forward: as a relay, keep messages for nodes that are away. Default false,
             as in the reference.
         queue_max_per_target: frames that a relay keeps for one node.
@@ -277,7 +292,7 @@ class RelayTable(_Table, frozen=True, kw_only=True):
             first two of `use`; `rendezvous` computes it from the ids of all, so that
             everybody finds the same.
         use: relays that this node has its messages carried by: addresses as in
-            `bootstrap_nodes`, which are dialled, or node ids.
+            `bootstrap_nodes`, which are dialled, or node ids; loads the installed plugin `relay`.
         allow: node ids or fingerprints that a relay admits; all where empty.
         deny: node ids or fingerprints that a relay refuses, whatever else speaks for them.
         seal: `required` sends nothing through a relay that is not sealed for its receiver,
@@ -332,7 +347,7 @@ class RelayTable(_Table, frozen=True, kw_only=True):
 
 
 class NetworkTable(_Table, frozen=True, kw_only=True):
-    """`[network]`."""
+    """`[network]`: known addresses on disk, and the relay."""
 
     persistence: PersistenceTable = PersistenceTable()
     relay: RelayTable = RelayTable()
@@ -371,13 +386,16 @@ class PluginsTable(_Table, frozen=True, kw_only=True):
     """`[plugins]`: what is loaded.
 
     Attributes:
-        directory: every plugin in it is loaded.
+        directory: every wheel and source tree in it is loaded, and only its owner may write
+            it; for the command, `wheels` in the state directory where absent, once
+            `thenodes plugin add` made it.
         paths: wheels, source trees, or directories of both.
         installed: installed plugins, by the name of their entry point in the
             group `thenodes.plugins`. None by default: nothing is loaded that
             the operator did not name.
         allowed: ids; no other plugin is loaded. None by default: all that were named.
-        blocked: plugins that are never loaded.
+        blocked: plugins that are never loaded: tables of `id`, `versions` such as
+            `">=1,<1.4"`, all where absent, and `reason`.
         signers: fingerprints of the keys whose signatures of wheels count. That a peer's
             key is trusted does not make it a signer.
         verify_signatures: whether nothing is loaded but wheels that one of `signers` signed.
@@ -401,9 +419,11 @@ class Config(_Table, frozen=True, kw_only=True):
     """Everything that can be set of a node.
 
     Attributes:
-        host: address to listen on. Default 127.0.0.1: only this machine.
+        host: address to listen on; beyond loopback, TLS is on. Default 127.0.0.1: only
+            this machine.
         port: TCP port. Default 50000, as in the reference; 0 takes a free one.
-        bootstrap_nodes: addresses to stay connected with: `host:port`, `ws://…`, `wss://…`.
+        bootstrap_nodes: addresses to stay connected with: `host:port`, `ws://…`, `wss://…`;
+            `#<node id>` behind one says who has to answer.
         app_name: the application's name, for people.
         realm: the network.
         node: this node.
