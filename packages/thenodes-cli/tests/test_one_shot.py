@@ -1,0 +1,122 @@
+"""The command line has every command of a node, and says of it what the node says."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from thenodes_cli.app import app
+from thenodes_cli.commands import one_shot
+from thenodes_cli.commands.words import line_of
+from thenodes_cli.output import emit_next
+from thenodes_core.control.catalogue import CATALOGUE, CommandText
+from thenodes_core.control.commands import CommandTable, Reply
+
+SHOWN = {name: text for name, text in CATALOGUE.items() if not text.hidden}
+ELSEWHERE = {"help", "version"}
+
+
+@pytest.mark.parametrize("name", sorted(SHOWN.keys() - ELSEWHERE))
+def test_every_command_of_a_node_is_there_with_its_help_and_example(name: str) -> None:
+    help_text = CliRunner().invoke(app, [*name.split(), "--help"]).output
+    told = " ".join(help_text.split())
+
+    assert SHOWN[name].help[1:] in told
+    assert " ".join(SHOWN[name].usage.split()) in told
+    assert f"thenodes {SHOWN[name].example or name.removesuffix(' list')}" in told
+
+
+def test_a_hidden_command_is_neither_listed_nor_there() -> None:
+    overview = CliRunner().invoke(app, ["--help"]).output
+    hidden = [name.partition(" ")[0] for name, text in CATALOGUE.items() if text.hidden]
+
+    for first in set(hidden):
+        assert CliRunner().invoke(app, [first]).exit_code == 2
+        assert f"\n  {first} " not in overview
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "send"),
+        (("kitchen", "two words"), "send kitchen 'two words'"),
+        (("kitchen", "it's"), "send kitchen 'it'\"'\"'s'"),
+        (("--follow", "a"), "send --follow a"),
+        (("kitchen", "--json", "--help"), "send kitchen -- --json --help"),
+        (("kitchen", "--", "x"), "send kitchen -- -- x"),
+        (("kitchen", ""), "send kitchen ''"),
+    ],
+)
+def test_words_reach_the_node_as_they_are(words: tuple[str, ...], line: str) -> None:
+    assert line_of("send", words) == line
+
+
+async def test_what_the_line_says_is_what_the_node_reads() -> None:
+    hard = ["it's", 'say "hi"', "--json", "a\\b", "", "a  b", "-", "--", "\t", "é"]
+    table = CommandTable()
+
+    async def run(words: object) -> Reply:
+        return Reply("", words)
+
+    table.define("known", run)
+
+    assert (await table.run(line_of("known", hard))).data == hard
+
+
+def test_commands_of_several_words_are_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {
+        "peer info": CommandText("tell of one", "<peer>", "peer info kitchen"),
+        "peer trust show": CommandText("show its trust"),
+        "peer trust drop": CommandText("drop it"),
+    }
+    monkeypatch.setattr(one_shot, "CATALOGUE", texts)
+
+    group = one_shot.one_shot("peer")
+
+    assert isinstance(group, click.Group)
+    assert sorted(group.commands) == ["info", "trust"]
+    assert sorted(group.commands["trust"].commands) == ["drop", "show"]  # type: ignore[attr-defined]
+    assert group.help == "Ask a running node: info and trust."
+    assert "thenodes peer info kitchen" in (group.epilog or "")
+
+
+@pytest.mark.parametrize(
+    ("usage", "words", "missing"),
+    [
+        ("<peer> <text>", ["kitchen"], "missing <text>"),
+        ("<peer> [<text>]", [], "missing <peer>"),
+        ("[--filter <text>]", [], None),
+        ("", [], None),
+    ],
+)
+def test_what_is_missing_is_told_before_a_node_is_asked(
+    usage: str, words: list[str], missing: str | None
+) -> None:
+    asked: list[str] = []
+    command = one_shot.words_command(
+        "say", CommandText("say it", usage), lambda config, state, line, json: asked.append(line)
+    )
+
+    done = CliRunner().invoke(command, words)
+
+    assert (done.exit_code, bool(asked)) == ((0, True) if missing is None else (2, False))
+    assert missing is None or missing in done.output
+
+
+def test_many_answers_as_json_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        emit_next("", {"a\u202e": [number]}, as_json=True, replaces=False)
+
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [json.loads(line) for line in lines] == [{"a\u202e": [1]}, {"a\u202e": [2]}]
+    assert "\u202e" not in "".join(lines)
+
+
+def test_what_replaces_follows_where_there_is_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    emit_next("one", None, as_json=False, replaces=True)
+
+    assert capsys.readouterr().out == "one\n"
