@@ -29,6 +29,14 @@ def test_every_command_of_a_node_is_there_with_its_help_and_example(name: str) -
     assert f"thenodes {SHOWN[name].example or name.removesuffix(' list')}" in told
 
 
+def test_help_is_a_word_too() -> None:
+    run = CliRunner().invoke
+
+    assert run(app, ["help"]).output == run(app, ["--help"]).output
+    assert run(app, ["help", "peers"]).output == run(app, ["peers", "--help"]).output
+    assert "did you mean peers?" in run(app, ["help", "peeers"]).output
+
+
 def test_a_hidden_command_is_neither_listed_nor_there() -> None:
     overview = CliRunner().invoke(app, ["--help"]).output
     hidden = [name.partition(" ")[0] for name, text in CATALOGUE.items() if text.hidden]
