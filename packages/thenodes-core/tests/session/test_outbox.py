@@ -50,7 +50,7 @@ def test_an_outbox_knows_how_much_waits() -> None:
     outbox = make()
 
     outbox.offer(b"12345")
-    outbox.offer(b"123", Lane.CONTROL)
+    outbox.offer(b"123", lane=Lane.CONTROL)
 
     assert (len(outbox), outbox.size_bytes) == (2, 8)
 
@@ -79,7 +79,7 @@ async def test_control_overtakes_data() -> None:
     outbox.offer(b"data 1")
     outbox.offer(b"data 2")
 
-    outbox.offer(b"control", Lane.CONTROL)
+    outbox.offer(b"control", lane=Lane.CONTROL)
 
     assert await taken(outbox) == [b"control", b"data 1", b"data 2"]
 
@@ -87,7 +87,7 @@ async def test_control_overtakes_data() -> None:
 async def test_control_is_first_within_one_websocket_message() -> None:
     outbox = make()
     outbox.offer(b"data")
-    outbox.offer(b"control", Lane.CONTROL)
+    outbox.offer(b"control", lane=Lane.CONTROL)
 
     assert await outbox.take() == b"controldata"
 
@@ -126,8 +126,8 @@ async def test_a_short_frame_does_not_overtake_a_long_one_that_does_not_fit() ->
 
 async def test_data_does_not_overtake_control_that_does_not_fit() -> None:
     outbox = make(coalesce_bytes=10)
-    outbox.offer(b"control 1", Lane.CONTROL)
-    outbox.offer(b"control 2", Lane.CONTROL)
+    outbox.offer(b"control 1", lane=Lane.CONTROL)
+    outbox.offer(b"control 2", lane=Lane.CONTROL)
     outbox.offer(b"d")
 
     assert await taken(outbox) == [b"control 1", b"control 2d"]
@@ -145,7 +145,7 @@ async def test_nothing_is_put_together_where_the_encoding_forbids_it() -> None:
     outbox = make(coalesces=False)
     outbox.offer(b"{}")
     outbox.offer(b"{}")
-    outbox.offer(b"[]", Lane.CONTROL)
+    outbox.offer(b"[]", lane=Lane.CONTROL)
 
     assert await taken(outbox) == [b"[]", b"{}", b"{}"]
 
@@ -174,18 +174,18 @@ def test_control_has_room_where_data_has_none() -> None:
     outbox.offer(b"x")
     assert not outbox.offer(b"x")
 
-    assert outbox.offer(b"x", Lane.CONTROL)
+    assert outbox.offer(b"x", lane=Lane.CONTROL)
 
 
 def test_control_has_a_bound_of_its_own() -> None:
     outbox = make()
 
-    assert sum(outbox.offer(b"x", Lane.CONTROL) for _ in range(1000)) == CONTROL_FRAMES
+    assert sum(outbox.offer(b"x", lane=Lane.CONTROL) for _ in range(1000)) == CONTROL_FRAMES
 
 
 def test_a_full_control_lane_leaves_the_data_lane_alone() -> None:
     outbox = make(outbox_frames=1)
-    while outbox.offer(b"x", Lane.CONTROL):
+    while outbox.offer(b"x", lane=Lane.CONTROL):
         pass
 
     assert outbox.offer(b"data")
@@ -285,7 +285,7 @@ def test_a_closed_outbox_takes_nothing_more() -> None:
     outbox = make()
     outbox.close()
 
-    assert (outbox.offer(b"x"), outbox.offer(b"x", Lane.CONTROL)) == (False, False)
+    assert (outbox.offer(b"x"), outbox.offer(b"x", lane=Lane.CONTROL)) == (False, False)
 
 
 async def test_what_a_closed_outbox_holds_can_still_be_taken() -> None:
@@ -351,7 +351,7 @@ def test_a_single_frame_over_the_bytes_is_taken_by_an_empty_lane() -> None:
 
 def test_control_takes_no_room_from_data() -> None:
     outbox = make(outbox_bytes=10)
-    outbox.offer(b"x" * 100, Lane.CONTROL)
+    outbox.offer(b"x" * 100, lane=Lane.CONTROL)
 
     assert outbox.offer(b"x" * 10)
 

@@ -70,7 +70,7 @@ async def test_control_overtakes_what_services_bring() -> None:
     outbox = make()
     outbox.offer_all([b"data"])
 
-    outbox.offer(b"control", Lane.CONTROL)
+    outbox.offer(b"control", lane=Lane.CONTROL)
 
     assert await taken(outbox) == [b"controldata"]
 

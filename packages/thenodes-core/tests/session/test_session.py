@@ -1015,7 +1015,7 @@ async def test_a_lane_of_control_is_bounded_against_a_peer_that_does_not_read(
 ) -> None:
     session, _, _ = await stalled(small)
 
-    queued = sum(session.outbox.offer(b"x", Lane.CONTROL) for _ in range(1000))
+    queued = sum(session.outbox.offer(b"x", lane=Lane.CONTROL) for _ in range(1000))
 
     assert queued < 100
 

@@ -34,8 +34,10 @@ from ..protocol.codec import Codec
 from ..protocol.handshake import ANYBODY, Handshake, Judge, LocalNode, Role, Screen
 from ..protocol.proof import Channel, accepted_bindings, dialled_bindings
 from ..session.session import Session
+from ..session.tally import Tally, Traffic
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
+from .numbers import SessionNumbers, SessionsNumbers
 from .reports import SessionReports
 from .service_sessions import ServiceSessions, Undo
 
@@ -147,6 +149,7 @@ class PeerManager:
         self._clock = clock
         self._random_bytes = random_bytes
         self._sessions: dict[str, Session] = {}
+        self._numbers = SessionsNumbers(self._sessions, clock)
         self._serving: set[Session] = set()
         # What is accepted and not admitted yet, in the order of its arrival.
         self._opening: dict[Session, None] = {}
@@ -208,6 +211,25 @@ class PeerManager:
             await self._clock.sleep(_LOOK_SECONDS)
             for session in list(self._serving):
                 session.look()
+            self._numbers.measure()
+
+    def numbers(self) -> Sequence[SessionNumbers]:
+        """What every session carried, what waits for it, and its round trip, ordered by id."""
+        return self._numbers.sessions()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What all sessions ever carried, those that ended included, by direction and kind."""
+        return self._numbers.traffic()
+
+    async def ping(self, node_id: str, *, timeout_seconds: float = 5.0) -> float:
+        """Measure the round trip to a connected peer; returns seconds.
+
+        Raises:
+            NotConnected: no session with that peer, or it ended meanwhile.
+            RequestTimeout: the peer's connection did not answer in time.
+        """
+        return await self._numbers.ping(node_id, timeout_seconds)
 
     def announce(self, listen_addr: str) -> None:
         """Say in every HELLO from now on where this node can be dialled."""
@@ -270,15 +292,16 @@ class PeerManager:
         if session is None:
             raise NotConnected(f"no session with {to}")
         frame = session.codec.encode(Message(body, payload, self.local.node_id, to))
-        if not session.outbox.offer(frame):
-            await session.send(frame, timeout_seconds=timeout_seconds)
+        if not session.outbox.offer(frame, body.code):
+            await session.send(frame, body.code, timeout_seconds=timeout_seconds)
 
     async def send_message(self, message: Message, *, timeout_seconds: float) -> None:
         """As `send`, of a message with delivery data, to whom it names."""
         session = self._sessions.get(message.to or "")
         if session is None:
             raise NotConnected(f"no session with {message.to}")
-        await session.send(session.codec.encode(message), timeout_seconds=timeout_seconds)
+        frame = session.codec.encode(message)
+        await session.send(frame, message.body.code, timeout_seconds=timeout_seconds)
 
     def control_to(self, node_id: str, body: Body) -> bool:
         """Queue a message of the node's own ahead of all data; False where it has no room."""
@@ -296,7 +319,7 @@ class PeerManager:
         sessions = [s for s in self._sessions.values() if not s.outbox.closed]
         codecs = {session.codec.name: session.codec for session in sessions}
         frames = {name: codec.encode(message) for name, codec in codecs.items()}
-        sent = sum([session.outbox.offer(frames[session.codec.name]) for session in sessions])
+        sent = sum([s.outbox.offer(frames[s.codec.name], body.code) for s in sessions])
         if sent < len(sessions):
             self._counters.add("messages_dropped", len(sessions) - sent, reason="outbox_full")
         return sent
@@ -348,6 +371,7 @@ class PeerManager:
             self._opening.pop(session, None)
             self._serving.discard(session)
             link.abort()
+            session.settle()
             self._notify()
 
     def _session(
@@ -390,6 +414,7 @@ class PeerManager:
             limits=self._limits,
             clock=self._clock,
             takers=self._services.takers,
+            tally=Tally(self._numbers.totals),
         )
 
     def _make_room(self) -> None:

@@ -67,6 +67,10 @@ class Codec(Protocol):
         """
         ...
 
+    def code_of(self, encoded: bytes) -> int:
+        """The code of the kind of a message that `encode` made; 0 where it is unknown."""
+        ...
+
     def read(
         self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE
     ) -> list[Part]:

@@ -77,6 +77,9 @@ class _Binding(msgspec.Struct, array_like=True):
 _ARRAYS: dict[Any, Any] = {Realm | None: _Realm | None, Binding | None: _Binding | None}
 _PLAIN: dict[type, type] = {_Realm: Realm, _Binding: Binding}
 
+# Behind the length.
+_KIND_AT = 4
+
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode
 _FORMS: tuple[PayloadForm | None, ...] = (None, *PayloadForm)
 _NESTED = (Realm, Binding)
@@ -178,6 +181,10 @@ class BinaryCodec:
             ProtocolError: anything that is not allowed.
         """
         return self._messages(split(data, self._limits), sender, verified)
+
+    def code_of(self, encoded: bytes) -> int:
+        """The code of the kind of a message that `encode` made."""
+        return encoded[_KIND_AT]
 
     def read(
         self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE

@@ -6,6 +6,7 @@ tagged from outside: `{"EXTENSION": {…}}`, `{"TEXT": "hi"}`, `"HEARTBEAT"`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -120,6 +121,9 @@ class _Written(msgspec.Struct, rename={"sender": "from"}):
     delivery: DeliveryMetadata | UnsetType = UNSET
 
 
+# In what this codec wrote, where quotes within texts are escaped.
+_TOKEN = re.compile(rb'"msg_type":\{?"([A-Z_]+)"')
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Envelope).decode
 _decode_text = msgspec.json.Decoder(str).decode
@@ -215,6 +219,12 @@ class JsonCodec:
                 verified=verified,
             )
         ]
+
+    def code_of(self, encoded: bytes) -> int:
+        """The code of the kind of a message that `encode` made; 0 where it is unknown."""
+        found = _TOKEN.search(encoded)
+        kind = None if found is None else BY_TOKEN.get(found[1].decode())
+        return 0 if kind is None else kind.code
 
     def read(
         self, data: bytes, *, sender: str = "", verified: Verified = Verified.NONE

@@ -12,6 +12,7 @@ from ..limits import Limits
 from ..protocol.codec import Part, UnknownKind
 from ..rate import TokenBucket
 from .takers import CONTROL, Takers
+from .tally import FORWARDED, UNKNOWN, Flow
 
 if TYPE_CHECKING:
     from .session import Receiver, Session
@@ -35,6 +36,7 @@ class Intake:
         handle: takes what concerns the session.
         limits: how many control messages there may be.
         clock: times them.
+        flow: counts what comes.
     """
 
     def __init__(
@@ -46,34 +48,52 @@ class Intake:
         *,
         limits: Limits,
         clock: Clock,
+        flow: Flow,
     ) -> None:
         self._session = session
         self._receiver = receiver
         self._takers = takers
         self._handle = handle
         self._clock = clock
+        self._flow = flow
         self._unknown_seen = False
         rate = limits.control_per_second
         self._rate = TokenBucket(rate, rate * _CONTROL_BURST, clock.monotonic())
 
-    def take(self, parts: Sequence[Part]) -> bool:
+    def take(self, parts: Sequence[Part], data: bytes | None = None) -> bool:
         """Take the parts of one WebSocket message; True where plugins need a turn.
+
+        Args:
+            parts: in their order.
+            data: the message, where it is not counted yet.
 
         Raises:
             TooManyControlMessages: more than the limits allow.
             ProtocolError: a kind that has no place in an established session.
         """
         plugins_due = False
+        if data is not None and len(parts) > 1:
+            self._flow.add_mixed(data)
+            data = None
         for part in parts:
             if type(part[0]) is not Frame:
                 messages = cast("list[Message | UnknownKind]", part)
-                plugins_due = self._take_messages(messages) or plugins_due
-            elif self._takers.frames is not None:
+                plugins_due = self._take_messages(messages, data) or plugins_due
+                continue
+            if data is not None:
+                self._flow.add(FORWARDED, len(part), len(data))
+            if self._takers.frames is not None:
                 plugins_due = self._takers.frames(self._session, part) or plugins_due
         return plugins_due
 
-    def _take_messages(self, messages: Sequence[Message | UnknownKind]) -> bool:
+    def _take_messages(self, messages: Sequence[Message | UnknownKind], data: bytes | None) -> bool:
         kinds = {type(message.body) for message in messages}
+        if data is not None:
+            if len(kinds) == 1:
+                code = getattr(messages[0].body, "code", UNKNOWN)
+                self._flow.add(code, len(messages), len(data))
+            else:
+                self._flow.add_mixed(data)
         apart = self._takers.apart
         if apart.isdisjoint(kinds):
             return self._receiver.deliver(self._session, cast("Sequence[Message]", messages))

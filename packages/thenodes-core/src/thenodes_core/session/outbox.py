@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ..limits import Limits
+from .tally import FORWARDED, UNKNOWN, Flow, Totals
 
 __all__ = ["Lane", "Outbox"]
 
@@ -46,12 +47,19 @@ class Outbox:
         limits: the bounds, and how much one WebSocket message may hold.
         coalesces: whether one WebSocket message may hold several frames.
         send_now: sends one message if that takes no waiting; False where it would.
+        flow: counts what goes; its own where there is none.
     """
 
     def __init__(
-        self, limits: Limits, *, coalesces: bool, send_now: Callable[[bytes], bool]
+        self,
+        limits: Limits,
+        *,
+        coalesces: bool,
+        send_now: Callable[[bytes], bool],
+        flow: Flow | None = None,
     ) -> None:
         self._send_now = send_now
+        self._flow = flow or Flow(Totals())
         self._sent_this_turn = False
         self._lanes: tuple[deque[bytes], ...] = tuple(deque() for _ in Lane)
         self._frames_max = limits.outbox_frames
@@ -78,9 +86,10 @@ class Outbox:
         """True once nothing more is taken."""
         return self._closed
 
-    def offer(self, frame: bytes, lane: Lane = Lane.DATA) -> bool:
-        """Queue a frame if there is room; never waits."""
+    def offer(self, frame: bytes, code: int = UNKNOWN, lane: Lane = Lane.DATA) -> bool:
+        """Queue a frame of that kind if there is room; never waits."""
         if self._is_idle() and self._sent_at_once(frame):
+            self._flow.add(code, 1, len(frame))
             return True
         number = _DATA if lane is _DATA_LANE else _CONTROL
         queue = self._lanes[number]
@@ -91,6 +100,10 @@ class Outbox:
             full = len(queue) >= self._frames_max or (size > self._bytes_max and bool(queue))
         if full or self._closed:
             return False
+        if number == _CONTROL:
+            self._flow.add_apart(code, len(frame))
+        elif code != self._flow.code:
+            self._turn_to(code)
         queue.append(frame)
         self._bytes[number] = size
         if self._writer is not None:
@@ -110,7 +123,10 @@ class Outbox:
         if self._is_idle() and (count == 1 or size <= self._batch_bytes):
             message = frames[0] if count == 1 else b"".join(frames)
             if self._sent_at_once(message):
+                self._flow.add(FORWARDED, count, size)
                 return count
+        if self._flow.code != FORWARDED:
+            self._turn_to(FORWARDED)
         lane = self._lanes[_DATA]
         waiting = self._bytes[_DATA]
         if waiting + size > self._window_bytes or len(lane) + count > self._window_frames:
@@ -138,6 +154,8 @@ class Outbox:
                 # One WebSocket message's worth of frames is as good as one frame here.
                 self._lanes[data].appendleft(message)
                 self._bytes[data] += len(message)
+                self._flow.frames -= 1
+                self._flow.bytes -= len(message)
                 break
         if self._told_of_room:
             self._tell_of_room()
@@ -240,11 +258,21 @@ class Outbox:
                 frames = [lane.popleft()]
                 taken = len(frames[0])
             self._bytes[number] = waiting - taken
+            if number == _DATA:
+                self._flow.frames += len(frames)
+                self._flow.bytes += taken
             room -= taken
             batch += frames
             if lane:
                 break
         return batch[0] if len(batch) == 1 else b"".join(batch)
+
+    def settle(self) -> None:
+        """Bring the totals by kind up to date."""
+        self._flow.settle(len(self._lanes[_DATA]), self._bytes[_DATA])
+
+    def _turn_to(self, code: int) -> None:
+        self._flow.turn_to(code, len(self._lanes[_DATA]), self._bytes[_DATA])
 
     def _wake_writer(self) -> None:
         if self._writer is not None and not self._writer.done():

@@ -116,7 +116,7 @@ class SessionService:
         """
         if type(body) not in _OWN_KINDS:
             raise KindNotAllowed(f"{body.token} is not a kind that a service may send")
-        return self._outbox.offer(self._encode(Message(body)))
+        return self._outbox.offer(self._encode(Message(body)), body.code)
 
     def on_room(self, action: Callable[[], None]) -> None:
         """Call `action` once, when the peer has taken what is queued down to half the room."""

@@ -33,7 +33,9 @@ from ..transport.base import Link
 from .intake import Intake, TooManyControlMessages
 from .liveness import Liveness, Verdict
 from .outbox import Lane, Outbox
+from .round_trip import RoundTrip
 from .takers import Takers
+from .tally import UNKNOWN, Tally
 
 __all__ = ["Receiver", "Session"]
 
@@ -82,6 +84,10 @@ class Session:
         limits: the bounds.
         clock: times the deadlines.
         takers: services that take what plugins do not get.
+        tally: counts what goes and comes.
+
+    Attributes:
+        round_trip: how long the peer's connection takes to answer.
     """
 
     def __init__(
@@ -94,10 +100,18 @@ class Session:
         limits: Limits,
         clock: Clock,
         takers: Takers | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.role = role
         self.codec = codec
-        self.outbox = Outbox(limits, coalesces=codec.coalesces, send_now=self._send_frame_now)
+        self.tally = tally or Tally()
+        self.outbox = Outbox(
+            limits,
+            coalesces=codec.coalesces,
+            send_now=self._send_frame_now,
+            flow=self.tally.sent,
+        )
+        self.round_trip = RoundTrip(link, clock)
         self._link = link
         self._handshake = handshake
         self._limits = limits
@@ -176,7 +190,10 @@ class Session:
     def confirm(self) -> None:
         """Tell the dialling side at once that it is admitted; else `run` does, as its first."""
         if self.role is Role.ACCEPTOR:
-            self._confirmed = self._link.send_now(self._handshake.confirmation())
+            data = self._handshake.confirmation()
+            self._confirmed = self._link.send_now(data)
+            if self._confirmed:
+                self.tally.sent.add_apart(self.codec.code_of(data), len(data))
 
     def admit(self) -> Ending | None:
         """Let the judge have the last word on the peer; None where it is admitted."""
@@ -195,6 +212,7 @@ class Session:
             if room < 0:
                 raise ProtocolError(f"more than {self._limits.handshake_bytes} bytes of handshake")
             messages = self.codec.decode(data)
+            self._count(messages, data)
             for number, message in enumerate(messages):
                 if handshake.is_established:
                     self._early = _without_first(self._parts(data), number)
@@ -226,6 +244,7 @@ class Session:
                 while not self._early:
                     data = await self._link.receive()
                     early = self._parts(data)
+                    self._count([message for part in early for message in part], data)
                     if not any([self._note_disconnect(part) for part in early]):
                         self._early = early
         except TimeoutError:
@@ -241,7 +260,13 @@ class Session:
             interval_seconds=self._interval_seconds,
         )
         intake = Intake(
-            self, receiver, self._takers, self._handle, limits=self._limits, clock=self._clock
+            self,
+            receiver,
+            self._takers,
+            self._handle,
+            limits=self._limits,
+            clock=self._clock,
+            flow=self.tally.received,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -250,23 +275,24 @@ class Session:
                 writer.cancel()
         finally:
             self.outbox.close()
+            self.round_trip.end()
             self._link.abort()
         return ending
 
-    async def send(self, frame: bytes, *, timeout_seconds: float) -> None:
-        """Queue an encoded frame; where the outbox is full, wait for room.
+    async def send(self, frame: bytes, code: int = UNKNOWN, *, timeout_seconds: float) -> None:
+        """Queue an encoded frame of that kind; where the outbox is full, wait for room.
 
         Raises:
             OutboxFull: no room in time.
             NotConnected: the session ended.
         """
-        if self.outbox.offer(frame):
+        if self.outbox.offer(frame, code):
             return
         if timeout_seconds <= 0 and not self.outbox.closed:
             raise OutboxFull(f"{self.node_id} has {len(self.outbox)} frames waiting already")
         try:
             async with timeout(self._clock, timeout_seconds):
-                while not self.outbox.offer(frame):
+                while not self.outbox.offer(frame, code):
                     if self.outbox.closed:
                         raise NotConnected(f"the session with {self.node_id} has ended")
                     await self.outbox.wait_for_room()
@@ -278,7 +304,7 @@ class Session:
 
     def control(self, body: Body) -> bool:
         """Queue a message of the node's own, ahead of all data."""
-        return self.outbox.offer(self.codec.encode(Message(body)), Lane.CONTROL)
+        return self.outbox.offer(self.codec.encode(Message(body)), body.code, Lane.CONTROL)
 
     def end(self, ending: Ending) -> None:
         """End the session: what is queued is sent, then the peer is told why.
@@ -331,6 +357,11 @@ class Session:
                 waits = f"{len(self.outbox)} messages and {unsent} bytes wait"
                 self._cut(f"took nothing for {limits.progress_seconds:g} s: {waits}")
 
+    def settle(self) -> None:
+        """Bring the totals by kind up to date."""
+        self.outbox.settle()
+        self.tally.received.settle()
+
     def _cut(self, detail: str) -> None:
         self._ending = Ending.here(CloseCode.TIMEOUT, detail)
         self.outbox.close()
@@ -345,7 +376,7 @@ class Session:
                 if self._unfit is not None:
                     raise self._unfit
                 self._plugins_due = False
-                if intake.take(self._parts(data)):
+                if intake.take(self._parts(data), data):
                     await asyncio.sleep(0)
         except LinkClosed as error:
             return self._ending or self._ending_of(error)
@@ -366,7 +397,7 @@ class Session:
         if self._plugins_due or self._unfit is not None:
             return False
         try:
-            self._plugins_due = intake.take(self._parts(data))
+            self._plugins_due = intake.take(self._parts(data), data)
         except Exception as error:
             self._unfit = error
             return False
@@ -376,6 +407,14 @@ class Session:
         self.end(ending)
         await self._until_closed()
         return self._ending or ending
+
+    def _count(self, messages: Sequence[Message | UnknownKind | Frame], data: bytes) -> None:
+        """Count a message that comes before `run`: most bring a single frame."""
+        if len(messages) == 1 and not isinstance(messages[0], Frame):
+            code = getattr(messages[0].body, "code", UNKNOWN)
+            self.tally.received.add(code, 1, len(data))
+        elif self.codec.coalesces:
+            self.tally.received.add_mixed(data)
 
     def _decode(self, data: bytes) -> list[Message | UnknownKind]:
         sender = self._handshake.peer.node_id
@@ -463,6 +502,8 @@ class Session:
         if not messages:
             return
         self._last_sent = self._clock.monotonic()
+        for data in messages:
+            self.tally.sent.add_apart(self.codec.code_of(data), len(data))
         if not self._link.send_now(*messages):
             for data in messages:
                 await self._link.send(data)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-__all__ = ["SUBPROTOCOLS", "Accept", "Link", "Listener", "Report", "Taken", "Transport"]
+__all__ = [
+    "SUBPROTOCOLS",
+    "Accept",
+    "Answered",
+    "Link",
+    "Listener",
+    "Report",
+    "Taken",
+    "Transport",
+]
 
 SUBPROTOCOLS = ("thenodes.v1.bin", "thenodes.v1.json")
 """In the order of preference."""
@@ -13,6 +22,10 @@ SUBPROTOCOLS = ("thenodes.v1.bin", "thenodes.v1.json")
 
 Taken: TypeAlias = Callable[[bytes], bool]
 """Takes a message at once, without waiting; False where it does not."""
+
+
+Answered: TypeAlias = Callable[[], None]
+"""Told that the answer to a ping came."""
 
 
 class Link(Protocol):
@@ -49,7 +62,11 @@ class Link(Protocol):
 
     @property
     def received_bytes(self) -> int:
-        """How many bytes ever came, of whatever kind: any is a sign of life."""
+        """How many bytes ever came, of whatever kind: any is a sign of life.
+
+        But for answers to `ping`, which come from a peer's connection even where its
+        session is stuck.
+        """
         ...
 
     @property
@@ -82,6 +99,16 @@ class Link(Protocol):
 
         Raises:
             LinkClosed: the connection ended.
+        """
+        ...
+
+    def ping(self, answered: Answered) -> bool:
+        """Ask the other end's connection for an answer, and call `answered` once it came.
+
+        Until then, no other ping is to be sent.
+
+        Returns:
+            False where bytes wait for the peer already, or the link ended: nothing was sent.
         """
         ...
 

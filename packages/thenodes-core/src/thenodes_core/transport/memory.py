@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ..clock import Clock, SystemClock
 from ..errors import DialError, LinkClosed, ListenError
-from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
+from .base import SUBPROTOCOLS, Accept, Answered, Listener, Report, Taken
 
 __all__ = ["MemoryLink", "MemoryNetwork"]
 
@@ -113,7 +113,11 @@ class _MemoryListener:
 
 
 class MemoryLink:
-    """One end of a link."""
+    """One end of a link.
+
+    Attributes:
+        answers_pings: False for an end that never does.
+    """
 
     encrypted = False
     certificate_digest: bytes | None = None
@@ -132,6 +136,7 @@ class MemoryLink:
         self._taken: Taken | None = None
         self.received_bytes = 0
         self.is_cut_in_message = False
+        self.answers_pings = True
 
     @property
     def unsent_bytes(self) -> int:
@@ -186,6 +191,19 @@ class MemoryLink:
             else:
                 other._arrive(data)
         return True
+
+    def ping(self, answered: Answered) -> bool:
+        """Call `answered` when a message would have been there and back, however many wait."""
+        if self._end is not None:
+            return False
+        if self.other.answers_pings:
+            seconds = 2 * self._network.delay_seconds
+            self._network.clock.call_later(seconds, partial(self._take_pong, answered))
+        return True
+
+    def _take_pong(self, answered: Answered) -> None:
+        if self._end is None:
+            answered()
 
     async def close(self, code: int, reason: str) -> None:
         """End both sides, telling the other once it has what was sent before."""

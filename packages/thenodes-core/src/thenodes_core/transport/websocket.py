@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
+import os
 import ssl
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
@@ -21,13 +22,13 @@ from websockets.exceptions import (
     NegotiationError,
 )
 from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.protocol import Event, State
+from websockets.protocol import Event, Side, State
 from websockets.typing import Subprotocol
 
 from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
-from .base import SUBPROTOCOLS, Accept, Listener, Report, Taken
+from .base import SUBPROTOCOLS, Accept, Answered, Listener, Report, Taken
 from .problems import dial_hint, dial_problem, listen_problem
 
 __all__ = ["ClientTls", "WebSocketLink", "WebSocketTransport"]
@@ -38,6 +39,9 @@ _JSON = _OFFERED[1]
 # A message begins to be sent only where less than `write_limit` waits, so that only
 # answers to pings can bring a write buffer to this.
 _WRITE_BUFFER_BYTES = 2 * 1024 * 1024
+
+_PING_BYTES = 4
+_MASK_BYTES = 4
 
 # The library reports on a logger of its own; what operators need to know becomes
 # an event, so its records would only say it twice.
@@ -133,6 +137,14 @@ class WebSocketLink:
         else:
             # In one piece: with TLS, each piece is a record, and a call to the system.
             connection.transport.writelines(protocol.data_to_send())
+        return True
+
+    def ping(self, answered: Answered) -> bool:
+        """Send a ping frame, which the other end's library answers."""
+        connection = self._connection
+        if connection.protocol.state is not State.OPEN or self.unsent_bytes:
+            return False
+        connection.ping_now(answered)
         return True
 
     async def send(self, data: bytes) -> None:
@@ -307,6 +319,13 @@ class _Watched(Connection):
     taken: Taken | None = None
     taken_opcode = Opcode.BINARY
     _cut: asyncio.TimerHandle | None = None
+    _pinged: bytes | None = None
+    _answered: Answered | None = None
+
+    def ping_now(self, answered: Answered) -> None:
+        self._pinged, self._answered = os.urandom(_PING_BYTES), answered
+        self.protocol.send_ping(self._pinged)
+        self.send_data()
 
     def data_received(self, data: bytes) -> None:
         self.received_bytes += len(data)
@@ -322,7 +341,17 @@ class _Watched(Connection):
             if whole and self.taken(bytes(event.data)):
                 return
             self.taken = None
+        elif self._pinged is not None and isinstance(event, Frame):
+            self._take_pong(event, self._pinged)
         super().process_event(event)
+
+    def _take_pong(self, event: Frame, pinged: bytes) -> None:
+        if event.opcode is Opcode.PONG and event.data == pinged:
+            masked = self.protocol.side is Side.SERVER
+            self.received_bytes -= 2 + len(pinged) + (_MASK_BYTES if masked else 0)
+            answered, self._answered, self._pinged = self._answered, None, None
+            if answered is not None:
+                answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._cut is not None:
