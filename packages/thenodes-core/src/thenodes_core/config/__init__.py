@@ -2,6 +2,7 @@
 
 from .checks import is_loopback, uses_tls, validate
 from .environment import CONFIG_VARIABLE, read_environment, variable
+from .parsing import parse_value, toml_or_text
 from .paths import expand
 from .presets import with_defaults
 from .relay_checks import relay_addresses
@@ -13,6 +14,7 @@ from .sources import (
     keys_and_values,
     load_config,
     make_config,
+    parse_file,
     read_file,
     settle,
 )
@@ -59,11 +61,14 @@ __all__ = [
     "keys_and_values",
     "load_config",
     "make_config",
+    "parse_file",
+    "parse_value",
     "read_environment",
     "read_file",
     "relay_addresses",
     "setting_types",
     "settle",
+    "toml_or_text",
     "uses_tls",
     "validate",
     "variable",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Mapping
-from typing import Any, get_origin
-
-import msgspec
+from typing import Any
 
 from ..errors import ConfigError
-from .choices import with_choices
+from .parsing import parse_value, toml_or_text
 from .sources import Source
 from .tables import setting_types
 
@@ -45,11 +42,11 @@ def read_environment(environ: Mapping[str, str]) -> Source:
             continue
         if name in types:
             key, kind = types[name]
-            _put(table, key.split("."), _parse(name, text, kind))
+            _put(table, key.split("."), _parsed(name, text, kind))
         elif (
             name.startswith(f"{_PREFIX}PLUGIN__") and len(names := _names(name)) > 2 and all(names)
         ):
-            _put(table, names, _toml_or_text(text))
+            _put(table, names, toml_or_text(text))
         else:
             close = difflib.get_close_matches(name, [*types, CONFIG_VARIABLE], n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -70,31 +67,8 @@ def _put(table: dict[str, Any], names: list[str], value: Any) -> None:
     table[name] = value
 
 
-def _parse(name: str, text: str, kind: Any) -> Any:
-    value: Any = text
-    if get_origin(kind) is tuple or "tuple" in str(kind):
-        value = _list(text)
+def _parsed(name: str, text: str, kind: Any) -> Any:
     try:
-        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
-    except msgspec.ValidationError as error:
-        expected = with_choices(str(error), kind).partition(", got")[0]
-        raise ConfigError(f"environment: {name}: {expected}, got {text!r}") from error
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"environment: {name}: not text in UTF-8, got {text!r}") from error
-
-
-def _list(text: str) -> list[Any]:
-    if text.lstrip().startswith("["):
-        value = _toml_or_text(text)
-        if isinstance(value, list):
-            return value
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _toml_or_text(text: str) -> Any:
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    # More than one key is text of several lines that happens to be TOML.
-    return table["value"] if len(table) == 1 else text
+        return parse_value(text, kind)
+    except ValueError as error:
+        raise ConfigError(f"environment: {name}: {error}") from error

@@ -23,6 +23,7 @@ __all__ = [
     "keys_and_values",
     "load_config",
     "make_config",
+    "parse_file",
     "read_file",
     "settle",
 ]
@@ -142,9 +143,20 @@ def read_file(path: Path) -> Source:
         if path.exists() and not path.is_file() and not path.is_dir():
             # A pipe that nobody writes to would be waited for.
             raise ConfigError(f"{path}: cannot be read: expected a regular file")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    return parse_file(path, content)
+
+
+def parse_file(path: Path, content: bytes) -> Source:
+    """As `read_file`, of what a file would hold.
+
+    Raises:
+        ConfigError: as `read_file`, but that it is unreadable.
+    """
+    try:
+        table = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         # Also what tomllib raises for a number of 5000 digits, or for endless nesting.
         raise ConfigError(f"{path}: not TOML: {error}") from error
