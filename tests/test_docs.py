@@ -16,6 +16,7 @@ from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
 from thenodes_core.config.descriptions import Setting, setting_tables
 from thenodes_core.control.catalogue import CATALOGUE
+from thenodes_core.health.metrics import METRICS, PROCESS_METRICS
 from thenodes_core.plugins.manifest_schema import manifest_schema
 from thenodes_core.protocol.close import CloseCode
 from thenodes_core.security.refusal import DropReason
@@ -89,6 +90,22 @@ def test_every_event_counter_and_reason_is_documented(name: str) -> None:
 @pytest.mark.parametrize("counter", [*Counter, *ClientCounter])
 def test_every_counter_of_the_relay_is_documented(counter: Counter | ClientCounter) -> None:
     assert re.search(rf"`{counter.value}[`.]", section("metrics.md", "Counters"))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_is_documented_as_it_is_told(name: str) -> None:
+    metric = METRICS[name]
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    row = f"| `{metric.shown}` | {metric.kind} | {labels} | {metric.help} |".replace("|  |", "| |")
+
+    assert row in (PAGES / "metrics.md").read_text().splitlines()
+
+
+def test_no_metric_is_documented_that_is_not_told() -> None:
+    told = {metric.shown for metric in METRICS.values()} | set(PROCESS_METRICS)
+    names = r"`((?:thenodes|process)_[a-z_]+)`"
+
+    assert set(re.findall(names, (PAGES / "metrics.md").read_text())) == told
 
 
 @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
@@ -180,8 +197,8 @@ def test_every_command_of_a_node_is_documented_and_has_an_example(name: str) -> 
     assert text.example.startswith(f"{name} ") if text.example else not text.usage
 
 
-def test_the_configurations_of_the_security_guide_are_valid() -> None:
-    examples = blocks(ROOT / "docs" / "explanation" / "security.md", "toml")
+def test_the_configurations_of_the_guide_to_trust_are_valid() -> None:
+    examples = blocks(ROOT / "docs" / "how-to" / "tls-and-trust.md", "toml")
 
     assert len(examples) == 3
     for example in examples:

@@ -72,6 +72,8 @@ def test_a_node_that_others_talk_to_is_scraped(tmp_path: Path, nodes: list[Runni
     assert json.loads(get(url, "/healthz")[1])["node_id"] == first.node_id
     assert told["thenodes_sessions", "inbound", "binary"] == 1
     assert told["thenodes_handshakes_total", "joined"] == 1
+    assert told["thenodes_frames_total", "received", "EXTENSION"] >= 1
+    assert told["thenodes_bytes_total", "sent", "EXTENSION"] > 0
     assert told["thenodes_plugin_hook_seconds_count", "on_message", "kvstore"] >= 1
     assert told["process_open_fds",] > 3
     of_second = scrape(second.ask("status")["health"])
@@ -187,6 +189,7 @@ def test_everything_that_a_node_tells_is_on_the_dashboard_but_for_a_few() -> Non
         "relay_unbound",
         "service_counts",
         "service_levels",
+        "texts_received",
     }
 
 

@@ -156,7 +156,7 @@ async def test_a_scrape_tells_of_traffic() -> None:
         for _ in range(3):
             await b.send(a.id, Text("hello"))
         await taker.arrived.wait()
-        await asyncio.sleep(0.05)
+        await b.peers.ping(a.id)
         of_a, of_b = await scrape(a), await scrape(b)
 
     assert of_a["thenodes_ready",] == 1
@@ -167,6 +167,12 @@ async def test_a_scrape_tells_of_traffic() -> None:
     assert of_a["thenodes_messages_received_total",] == 3
     assert of_b["thenodes_messages_received_total",] == 0
     assert of_a["thenodes_handshakes_total", "joined"] == 1
+    assert of_a["thenodes_frames_total", "received", "TEXT"] == 3
+    assert of_b["thenodes_frames_total", "sent", "TEXT"] == 3
+    size = of_a["thenodes_bytes_total", "received", "TEXT"]
+    assert of_b["thenodes_bytes_total", "sent", "TEXT"] == size > 30
+    assert of_b["thenodes_outbox_frames",] == of_b["thenodes_outbox_fullest_bytes",] == 0
+    assert 0 <= of_b["thenodes_round_trip_seconds", "max"] < 5
     assert of_b["thenodes_dials_total", "bootstrap"] == 1
     assert of_a["thenodes_plugins", "running"] == 1
     assert of_a["thenodes_plugin_inbox_items", "my"] == 0

@@ -66,6 +66,7 @@ def _metrics() -> Mapping[str, Metric]:
         ("bytes", counter, "Bytes of those frames", "direction kind"),
         ("messages_received", counter, "Messages of peers that were taken", ""),
         ("messages_dropped", counter, "Messages that nobody gets", "reason"),
+        ("texts_received", counter, "Texts that no plugin takes, for the operator", ""),
         (
             "handshakes",
             counter,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import platform
+import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -17,8 +18,10 @@ from .._version import __version__
 from ..config import Config
 from ..events.counters import Counters
 from ..network import PeerNetwork
+from ..peers.numbers import SessionNumbers
 from ..peers.store import KnownPeers
 from ..plugins.roster import Roster
+from ..session.tally import Traffic
 from ..store.received import ReceivedIds
 from .counted import Series, counted, levels
 from .lag import BUCKETS, LoopLag
@@ -106,6 +109,25 @@ def _sessions(network: PeerNetwork) -> Iterator[Reading]:
     yield from _by("sessions", sessions.items())
     states = Counter((dial.state,) for dial in network.dialling)
     yield from _by("dialled_addresses", states.items())
+    yield from _traffic(peers.traffic)
+    yield from _queues(peers.numbers())
+
+
+def _traffic(traffic: Traffic) -> Iterator[Series]:
+    for direction, totals in (("received", traffic.received), ("sent", traffic.sent)):
+        for total in totals:
+            yield _of("frames", total.frames, direction, total.kind)
+            yield _of("bytes", total.bytes, direction, total.kind)
+
+
+def _queues(numbers: Sequence[SessionNumbers]) -> Iterator[Series]:
+    yield _of("outbox_frames", sum(one.queued_frames for one in numbers))
+    yield _of("outbox_bytes", sum(one.queued_bytes for one in numbers))
+    yield _of("outbox_fullest_bytes", max((one.queued_bytes for one in numbers), default=0))
+    times = [one.rtt_seconds for one in numbers if one.rtt_seconds is not None]
+    if times:
+        yield _of("round_trip_seconds", statistics.median(times), "median")
+        yield _of("round_trip_seconds", max(times), "max")
 
 
 def _plugins(plugins: Roster) -> Iterator[Reading]:
