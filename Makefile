@@ -11,7 +11,7 @@ EDITABLE := $(foreach path,$(PACKAGES) $(PLUGIN),-e $(path))
 PROJECTS := $(foreach path,$(PACKAGES) $(PLUGIN),$(path)/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak lint types contracts api fuzz build clean
+.PHONY: help run demo test soak lint types contracts api fuzz docs screens build clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /make \1	/'
@@ -55,13 +55,20 @@ fuzz: $(VENV)/installed ## fuzz what a peer can send, from the test vectors on; 
 	    exit 1; }
 	@$(BIN)/python -m fuzz --seconds $(SECONDS)
 
+docs: $(VENV)/docs ## build the docs site into build/docs, warnings as errors
+	@$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo 'Open build/docs/index.html'
+
+screens: $(VENV)/screens ## take the pictures of the prompt that the docs show, from nodes that run
+	@$(BIN)/python -m tools.screens docs/screens
+
 build: $(VENV)/ready ## build every package into dist/
 	@for package in $(PACKAGES); do \
 	    (cd $$package && $(CURDIR)/$(BIN)/hatch build $(CURDIR)/dist) || exit 1; \
 	done
 
 clean: ## remove what was built and installed, not data/
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -80,4 +87,13 @@ $(VENV)/installed: $(VENV)/python $(PROJECTS)
 $(VENV)/ready: $(VENV)/installed pyproject.toml
 	@echo 'Installing the development tools …'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+$(VENV)/docs: $(VENV)/installed pyproject.toml
+	@echo 'Installing the generator of the docs site …'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group docs
+	@touch $@
+
+$(VENV)/screens: $(VENV)/installed pyproject.toml
+	@$(BIN)/pip install --quiet --disable-pip-version-check --group screens
 	@touch $@
