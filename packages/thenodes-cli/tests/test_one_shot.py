@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from thenodes_cli.app import app
 from thenodes_cli.commands import one_shot
-from thenodes_cli.commands.words import line_of
+from thenodes_cli.commands.words import line_of, words_command
 from thenodes_cli.output import emit_next
 from thenodes_core.control.catalogue import CATALOGUE, CommandText
 from thenodes_core.control.commands import CommandTable, Reply
@@ -104,7 +104,7 @@ def test_what_is_missing_is_told_before_a_node_is_asked(
     usage: str, words: list[str], missing: str | None
 ) -> None:
     asked: list[str] = []
-    command = one_shot.words_command(
+    command = words_command(
         "say", CommandText("say it", usage), lambda config, state, line, json: asked.append(line)
     )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from thenodes_core.control.client import RemoteAccess
 from thenodes_core.control.commands import Command, CommandTable, Reply
 from thenodes_core.control.completion import candidates
+from thenodes_core.control.questions import CONTROL_SOCKET
+from thenodes_core.control.socket import ControlSocket
 from thenodes_plugin_api import PromptCommand
 
 
@@ -75,6 +79,18 @@ def test_a_dash_brings_the_options_that_are_not_given(table: CommandTable) -> No
         "events --follow --json",
     ]
     assert lines(table, "peers --j") == ["peers --json"]
+
+
+async def test_over_the_socket_no_more_than_a_thousand_are_offered(
+    table: CommandTable, tmp_path: Path
+) -> None:
+    many = [f"word{number}" for number in range(1500)]
+    table.add(Command("pick", "pick one", nothing, "<word>", complete=lambda: many))
+
+    async with ControlSocket(tmp_path / CONTROL_SOCKET, table):
+        found = await RemoteAccess(tmp_path).complete("pick ", None)
+
+    assert (len(lines(table, "pick ")), len(found)) == (1500, 1000)
 
 
 def test_a_slash_stays_where_it_was(table: CommandTable) -> None:
