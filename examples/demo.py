@@ -47,7 +47,8 @@ def main() -> None:
 def start(state_dir: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a node as a process of its own, on a free port."""
     command = [*THENODES, "run", "--port", "0", "--state-dir", str(state_dir)]
-    command += ["--plugin", str(PLUGIN), "--log-level", "warning", *options]
+    command += ["--plugin", str(PLUGIN), "--log-level", "warning"]
+    command += ["--log-format", "text", *options]
     process = subprocess.Popen(command)
     wait_until(lambda: (state_dir / "control.sock").exists(), "the node to start", process)
     return process

@@ -25,8 +25,9 @@ class RunningNode:
 
     def __init__(self, state_dir: Path, *options: str, port: int = 0) -> None:
         self.state_dir = state_dir
+        state = ("--state-dir", str(state_dir))
         self.process = subprocess.Popen(
-            [*THENODES, "run", "--port", str(port), "--state-dir", str(state_dir), *options],
+            [*THENODES, "run", *state, "--port", str(port), "--log-format", "text", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -443,9 +443,10 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
     code = (
         "import logging, sys\n"
         "from thenodes_cli.console import Console\n"
+        "from thenodes_cli.log_lines import LogFormat, LogRecords\n"
         "console = Console(sys.stderr)\n"
         "log = logging.getLogger('flood')\n"
-        "log.addHandler(console.log_handler())\n"
+        "log.addHandler(LogRecords(console, LogFormat.TEXT))\n"
         "for number in range(20_000):\n"
         "    log.warning('line %d %s', number, 'x' * 80)\n"
         "console.close()\n"

@@ -42,7 +42,16 @@ def run_holder(tmp_path: Path, stall: str) -> subprocess.Popen[str]:
     (package / "__init__.py").write_text(PLUGIN)
     (package / "thenodes-plugin.toml").write_text(MANIFEST)
     config = with_config(tmp_path / "node.toml", f'port = 0\n[plugins]\nstall = "{stall}"\n')
-    words = ("run", *config, "--state-dir", str(tmp_path / "s"), "--plugin", str(package))
+    words = (
+        "run",
+        "--log-format",
+        "text",
+        *config,
+        "--state-dir",
+        str(tmp_path / "s"),
+        "--plugin",
+        str(package),
+    )
     return subprocess.Popen([*THENODES, *words], stderr=subprocess.PIPE, text=True)
 
 

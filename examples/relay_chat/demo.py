@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+TEXT = ("--log-format", "text")
 HERE = Path(__file__).parent
 THENODES = [sys.executable, "-m", "thenodes_cli"]
 DEADLINE_SECONDS = 20
@@ -73,7 +74,7 @@ def start(
     environment = dict(os.environ)
     if use is not None:
         environment["THENODES_NETWORK__RELAY__USE"] = use
-    process = subprocess.Popen([*command, "--log-level", "error", *options], env=environment)
+    process = subprocess.Popen([*command, "--log-level", "error", *TEXT, *options], env=environment)
     wait_until(lambda: answers(state_dir), "the node to start", process)
     return process
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import os
 import threading
 import time
@@ -12,13 +12,14 @@ from typing import TextIO
 
 import click
 
-from thenodes_core.text import printable
+from thenodes_core.rate import TokenBucket
 from thenodes_plugin_api import Level
 
-__all__ = ["Console"]
+__all__ = ["Console", "is_colourful"]
 
 _WAITING_LINES = 4096
 _FLUSH_SECONDS = 0.5
+_TELL_SECONDS = 1.0
 
 _COLOURS = {Level.DEBUG: "bright_black", Level.WARNING: "yellow", Level.ERROR: "red"}
 
@@ -30,14 +31,55 @@ class Console:
     reads, holds up nothing but the lines for it. 4096 of them wait; further ones are
     left out, and told as a number.
 
+    Where `per_second` is given, no more lines are shown than somebody can follow: after
+    two seconds' worth at once so many a second, and as many again of warnings and errors.
+    Each second in which some were skipped a line says how many.
+
     Args:
         stream: usually stderr, so that answers on stdout can be piped; None is silent.
+        per_second: how many lines; None for as many as come.
+        more: where all of them are, for the line that says how many were skipped.
+        note: makes a line of such a text.
+        monotonic: seconds of a clock that does not go back.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._colour = stream is not None and stream.isatty()
-        self._writer = None if stream is None else _Writer(stream)
+    def __init__(
+        self,
+        stream: TextIO | None,
+        *,
+        per_second: int | None = None,
+        more: str = "",
+        note: Callable[[str], str] = lambda text: text,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._colour = stream is not None and is_colourful(stream)
+        self._writer = None if stream is None else _Writer(stream, note)
         self._print: Callable[[str], None] = self._write_line
+        self._more = more
+        self._note = note
+        self._monotonic = monotonic
+        self._rates: tuple[TokenBucket, ...] = ()
+        if per_second is not None:
+            now = monotonic()
+            self._rates = tuple(TokenBucket(per_second, 2 * per_second, now) for _ in range(2))
+        self._skipped = 0
+        self._skipped_since = 0.0
+        self._telling: asyncio.TimerHandle | None = None
+
+    def admits(self, level: Level) -> bool:
+        """Whether a line of that level is to be written now; asked once a line, and counted."""
+        if not self._rates:
+            return True
+        now = self._monotonic()
+        if self._skipped and now - self._skipped_since >= _TELL_SECONDS:
+            self._tell_skipped()
+        if self._rates[level.severity >= Level.WARNING.severity].take(now):
+            return True
+        if not self._skipped:
+            self._skipped_since = now
+            self._tell_later()
+        self._skipped += 1
+        return False
 
     def write(self, line: str, level: Level) -> None:
         """Write one line, which has no control characters."""
@@ -58,25 +100,48 @@ class Console:
             colour = _COLOURS.get(level) if self._colour else None
             self._write_line("\r\n" + (click.style(line, fg=colour) if colour else line))
 
-    def log_handler(self) -> logging.Handler:
-        """A handler that shows log records as lines like events."""
-        return _LogHandler(self)
-
     def close(self) -> None:
         """Write what waits, as far as that takes no longer than half a second."""
+        self._tell_skipped()
         if self._writer is not None:
             self._writer.close()
+
+    def _tell_later(self) -> None:
+        """See to it that what was skipped is told even where no more lines come."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            # Another thread's log record: the next line tells of it.
+            return
+        self._telling = loop.call_later(_TELL_SECONDS, self._tell_skipped)
+
+    def _tell_skipped(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        skipped, self._skipped = self._skipped, 0
+        if skipped:
+            many = "1 line was" if skipped == 1 else f"{skipped} lines were"
+            self.write(self._note(f"{many} skipped{self._more}"), Level.WARNING)
 
     def _write_line(self, line: str) -> None:
         if self._writer is not None:
             self._writer.put(line)
 
 
+def is_colourful(stream: TextIO) -> bool:
+    """Whether colours are shown there: on a terminal that has them, where nobody forbids it."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
 class _Writer:
     """Writes lines to a stream in a thread that ends with the process."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, note: Callable[[str], str]) -> None:
         self._stream = stream
+        self._note = note
         self._lines: deque[str] = deque()
         self._left_out = 0
         self._closing = False
@@ -122,7 +187,8 @@ class _Writer:
             lines = [*self._lines]
             self._lines.clear()
             if self._left_out:
-                lines.append(f"{self._left_out} lines were left out: nobody read them in time")
+                told = f"{self._left_out} lines were left out: nobody read them in time"
+                lines.append(self._note(told))
                 self._left_out = 0
         return "".join(f"{line}\n" for line in lines)
 
@@ -137,32 +203,3 @@ class _Writer:
         data = text.encode(self._stream.encoding, self._stream.errors or "replace")
         while data:
             data = data[os.write(descriptor, data) :]
-
-
-class _LogHandler(logging.Handler):
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = _level_of(record.levelno)
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        name = record.name.removeprefix("thenodes.").removeprefix("plugin.")
-        text = f"{clock} {level.value:<7} [{name}] {printable(record.getMessage())}"
-        self._console.write(text, level)
-        if record.exc_info and record.levelno >= logging.ERROR:
-            self._show_trace(record, level)
-
-    def _show_trace(self, record: logging.LogRecord, level: Level) -> None:
-        formatter = self.formatter or logging.Formatter()
-        if record.exc_info:
-            for line in formatter.formatException(record.exc_info).split("\n"):
-                self._console.write(f"    {printable(line)}", level)
-
-
-def _level_of(number: int) -> Level:
-    return max((level for level in Level if level.severity <= max(number, 10)), key=_severity)
-
-
-def _severity(level: Level) -> int:
-    return level.severity

@@ -10,15 +10,11 @@ from typing import Any
 
 import click
 
-from thenodes_core import Node, Settings, Stall
-from thenodes_core.control.access import LocalAccess
 from thenodes_core.descriptors import raise_descriptor_limit
-from thenodes_core.events.console import ConsoleSink
 from thenodes_plugin_api import Level
 
-from ..console import Console
-from ..prompt.session import Prompt
-from ..settings_reload import SettingsReload
+from ..daemon import Daemon, run_daemon
+from ..log_lines import LogFormat
 from .target import DEFAULT_STATE_DIR, config_option, read_settings
 
 __all__ = ["command"]

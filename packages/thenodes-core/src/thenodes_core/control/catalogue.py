@@ -38,6 +38,11 @@ CATALOGUE: Mapping[str, CommandText] = {
         "status --counters",
         more="--counters adds what was counted since the start; --json has it always.",
     ),
+    "shutdown": CommandText(
+        "stop the node, in order",
+        more="At a prompt it asks first; from the command line it does not. At the node's own\n"
+        "prompt, quit does the same.",
+    ),
     "glance": CommandText(
         "what a toolbar shows; with read, the errors so far count as read",
         "[read]",
@@ -93,6 +98,12 @@ CATALOGUE: Mapping[str, CommandText] = {
         more="COUNT is how many of the newest, 20 without it, at most 1000; LEVEL is debug,\n"
         "info, warning or error, and what is less is left out. TEXT is looked for in type,\n"
         "action, plugin, node id, address, reason, key and the text itself; case does not count.",
+    ),
+    "log level": CommandText(
+        "show what is shown of events and log records, or change it",
+        "[level] [logger]",
+        "log level debug thenodes.relay",
+        more="Of one logger, log records alone. The JSON log has every event all the same.",
     ),
     "plugins": CommandText(
         "list the plugins, and how they stand",

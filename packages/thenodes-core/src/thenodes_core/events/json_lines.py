@@ -16,7 +16,7 @@ from thenodes_plugin_api import Event, Level, SystemEvent
 
 from ..text import printable_json
 
-__all__ = ["EVENTS_FILE", "JsonLinesSink"]
+__all__ = ["EVENTS_FILE", "JsonLinesSink", "json_line"]
 
 EVENTS_FILE = Path("logs/events.jsonl")
 """Where a node logs in its state directory, unless the operator says otherwise."""
@@ -67,7 +67,7 @@ class JsonLinesSink:
         """
         if not events and not self._backlog:
             return
-        self._backlog += [_line(event) for event in events]
+        self._backlog += [json_line(event) for event in events]
         surplus = len(self._backlog) - _BACKLOG_EVENTS
         if surplus > 0:
             del self._backlog[:surplus]
@@ -76,7 +76,7 @@ class JsonLinesSink:
 
     def _write(self) -> None:
         if self._dropped:
-            self._write_all([_line(_dropped(self._dropped))])
+            self._write_all([json_line(_dropped(self._dropped))])
             self._dropped = 0
         self._write_all(self._backlog)
 
@@ -148,7 +148,8 @@ def _append(descriptor: int, data: bytes) -> int:
     return data.count(b"\n", 0, done)
 
 
-def _line(event: object) -> bytes:
+def json_line(event: object) -> bytes:
+    """An event, or a struct like one, as a JSON object in one line, with its end."""
     if not isinstance(event, msgspec.Struct):
         # What a plugin emits is checked; an embedding program may emit anything.
         event = SystemEvent(action="not_an_event", detail=object.__repr__(event))
