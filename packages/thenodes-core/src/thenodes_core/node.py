@@ -42,6 +42,7 @@ from .control.commands import CommandTable
 from .control.questions import CONTROL_SOCKET
 from .control.socket import ControlSocket
 from .control.status import NodeStatus, PluginLine
+from .control.stopping import add_shutdown_command
 from .descriptors import descriptor_limit
 from .errors import StartError
 from .events.counters import Counters
@@ -327,6 +328,7 @@ class Node:
         self._host.prepare(self._make_services(relaying), config.plugin, self._plugin_dir)
         self._operation = self._make_operation(relaying)
         self._operation.add_commands(self.commands)
+        add_shutdown_command(self.commands, self.stop)
         self._host.roster.on_change(self._plugins_changed)
         stack.enter_context(self._host.roster.watch(self._on_stall))
         await stack.enter_async_context(self._operation)
