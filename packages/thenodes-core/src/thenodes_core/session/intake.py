@@ -90,7 +90,8 @@ class Intake:
         kinds = {type(message.body) for message in messages}
         if data is not None:
             if len(kinds) == 1:
-                code = getattr(messages[0].body, "code", UNKNOWN)
+                body = messages[0].body
+                code = UNKNOWN if body is None else body.code
                 self._flow.add(code, len(messages), len(data))
             else:
                 self._flow.add_mixed(data)

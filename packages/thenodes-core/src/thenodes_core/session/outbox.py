@@ -86,28 +86,33 @@ class Outbox:
         """True once nothing more is taken."""
         return self._closed
 
-    def offer(self, frame: bytes, code: int = UNKNOWN, lane: Lane = Lane.DATA) -> bool:
+    def offer(self, frame: bytes, code: int = UNKNOWN, lane: Lane = _DATA_LANE) -> bool:
         """Queue a frame of that kind if there is room; never waits."""
         if self._is_idle() and self._sent_at_once(frame):
             self._flow.add(code, 1, len(frame))
             return True
-        number = _DATA if lane is _DATA_LANE else _CONTROL
-        queue = self._lanes[number]
-        size = self._bytes[number] + len(frame)
-        if number == _CONTROL:
-            full = len(queue) >= _CONTROL_FRAMES
-        else:
-            full = len(queue) >= self._frames_max or (size > self._bytes_max and bool(queue))
-        if full or self._closed:
+        if lane is not _DATA_LANE:
+            return self._offer_control(frame, code)
+        queue = self._lanes[_DATA]
+        size = self._bytes[_DATA] + len(frame)
+        if len(queue) >= self._frames_max or (size > self._bytes_max and queue) or self._closed:
             return False
-        if number == _CONTROL:
-            self._flow.add_apart(code, len(frame))
-        elif code != self._flow.code:
+        if code != self._flow.code:
             self._turn_to(code)
         queue.append(frame)
-        self._bytes[number] = size
+        self._bytes[_DATA] = size
         if self._writer is not None:
             self._wake_writer()
+        return True
+
+    def _offer_control(self, frame: bytes, code: int) -> bool:
+        queue = self._lanes[_CONTROL]
+        if len(queue) >= _CONTROL_FRAMES or self._closed:
+            return False
+        queue.append(frame)
+        self._bytes[_CONTROL] += len(frame)
+        self._flow.add_apart(code, len(frame))
+        self._wake_writer()
         return True
 
     def offer_all(self, frames: Sequence[bytes]) -> int:

@@ -13,6 +13,7 @@ __all__ = ["RoundTrip"]
 
 _AGAIN_SECONDS = 30.0
 _TRY_SECONDS = 0.05
+_ENDED = "the session has ended"
 
 
 class RoundTrip:
@@ -31,13 +32,14 @@ class RoundTrip:
         seconds: the newest; None while it is not known.
     """
 
-    __slots__ = ("_clock", "_due_at", "_link", "_sent_at", "_waiting", "seconds")
+    __slots__ = ("_clock", "_due_at", "_ended", "_link", "_sent_at", "_waiting", "seconds")
 
     def __init__(self, link: Link, clock: Clock) -> None:
         self.seconds: float | None = None
         self._link = link
         self._clock = clock
         self._due_at = 0.0
+        self._ended = False
         self._sent_at: float | None = None
         self._waiting: list[asyncio.Future[float]] | None = None
 
@@ -65,6 +67,8 @@ class RoundTrip:
         """
         async with timeout(self._clock, timeout_seconds):
             while not self.start():
+                if self._ended:
+                    raise NotConnected(_ENDED)
                 await self._clock.sleep(_TRY_SECONDS)
             if self._sent_at is None and self.seconds is not None:
                 return self.seconds
@@ -79,10 +83,11 @@ class RoundTrip:
 
     def end(self) -> None:
         """Tell who waits that the session has ended."""
+        self._ended = True
         waiting, self._waiting = self._waiting or (), None
         for answer in waiting:
             if not answer.done():
-                answer.set_exception(NotConnected("the session has ended"))
+                answer.set_exception(NotConnected(_ENDED))
 
     def _answered(self) -> None:
         if self._sent_at is None:
