@@ -11,9 +11,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from thenodes_plugin_api import Level, NetworkEvent, SystemEvent
+from thenodes_plugin_api import Level, NetworkEvent, PeerSource, SystemEvent
 
-from .address import host_port, parse_address
+from .address import Address, host_port, parse_address
 from .clock import Clock
 from .config import Config, EncryptionTable, relay_addresses, uses_tls
 from .control.status import DialStatus
@@ -24,6 +24,7 @@ from .events.dispatcher import Dispatcher
 from .peers.admission import Admission
 from .peers.backoff import Backoff
 from .peers.dialer import Dialer
+from .peers.dialling import Dialling
 from .peers.discovery import Discovery
 from .peers.manager import Inbound, PeerManager
 from .peers.store import KnownPeers
@@ -105,7 +106,12 @@ class PeerNetwork:
         )
         self.peers = self._make_peers(capabilities, inbound)
         self._transport = transport or self._make_transport()
-        self._dialers: list[Dialer] = []
+        self.dials = Dialling(
+            partial(parse_address, scheme=self._scheme),
+            self._make_dialer,
+            supervisor.spawn_for_ever,
+            clock,
+        )
         self._strays = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
         self._listener: Listener | None = None
         self.trust.on_change(self._trust_changed)
@@ -127,7 +133,7 @@ class PeerNetwork:
     @property
     def dialling(self) -> Sequence[DialStatus]:
         """The addresses that it stays connected with."""
-        return [DialStatus(*structs.astuple(dialer.attempt)) for dialer in self._dialers]
+        return [DialStatus(*structs.astuple(dialer.attempt)) for dialer in self.dials]
 
     async def listen(self) -> Listener:
         """Accept connections, and say in every HELLO where.
@@ -145,9 +151,7 @@ class PeerNetwork:
     def run(self) -> None:
         """Begin to dial, to look after sessions, and to renew what is due."""
         for text in self._addresses():
-            dialer = self._make_dialer(text)
-            self._dialers.append(dialer)
-            self._supervisor.spawn_for_ever(dialer.run, f"dial {text}")
+            self.dials.keep(text)
         self._supervisor.spawn_for_ever(self.peers.watch, "watch")
         self._supervisor.spawn_for_ever(self.trust.watch, "trust")
         self._supervisor.spawn_for_ever(self._renew, "credentials")
@@ -177,7 +181,7 @@ class PeerNetwork:
         """Judge again who is connected, and dial who may have been refused."""
         self._admission.use(self.trust.policy)
         self.peers.judge_again()
-        for dialer in self._dialers:
+        for dialer in self.dials:
             dialer.wake()
         for address in self._admission.now_trusted():
             self._supervisor.spawn(partial(self._call_back, address), f"call back {address}")
@@ -243,9 +247,9 @@ class PeerNetwork:
             client_tls=tls,
         )
 
-    def _make_dialer(self, text: str) -> Dialer:
+    def _make_dialer(self, address: Address, source: PeerSource) -> Dialer:
         return Dialer(
-            parse_address(text, scheme=self._scheme),
+            address,
             self._transport,
             self.peers.serve,
             self.peers.wait_gone,
@@ -254,6 +258,7 @@ class PeerNetwork:
             self._counters,
             clock=self._clock,
             backoff=Backoff(random.random),
+            source=source,
         )
 
     def _make_discovery(self) -> Discovery:
@@ -268,6 +273,7 @@ class PeerNetwork:
             clock=self._clock,
             rng=random.Random(),
             scheme=self._scheme,
+            is_held_off=self.dials.is_held_off,
         )
 
     async def _accept(self, link: Link) -> None:

@@ -22,12 +22,13 @@ __all__ = [
 
 
 class DialStatus(msgspec.Struct, frozen=True):
-    """An address that the node stays connected with."""
+    """An address that the node stays connected with; see `peers.dialer.Attempt`."""
 
     address: str
     state: str
     error: str
     at: float
+    node_id: str | None = None
 
 
 class PluginLine(msgspec.Struct, frozen=True):

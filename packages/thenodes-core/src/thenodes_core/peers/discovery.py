@@ -70,6 +70,7 @@ class Discovery:
         clock: times it.
         rng: chooses.
         scheme: of addresses that are `host:port`.
+        is_held_off: whether an operator wants that peer not to be dialled.
     """
 
     def __init__(
@@ -85,8 +86,10 @@ class Discovery:
         clock: Clock,
         rng: random.Random,
         scheme: str = "ws",
+        is_held_off: Callable[[str], bool] = lambda node_id: False,
     ) -> None:
         self._scheme = scheme
+        self._is_held_off = is_held_off
         self._table = table
         self._manager = manager
         self._known = known
@@ -194,7 +197,8 @@ class Discovery:
             yield record
 
     def _is_wanted(self, record: PeerRecord) -> bool:
-        if record.node_id is not None and self._manager.get(record.node_id):
+        peer = record.node_id
+        if peer is not None and (self._manager.get(peer) or self._is_held_off(peer)):
             return False
         # One that a connected peer says is its own is tried once, to know whether it can be told.
         unproven = record.source is PeerSource.HANDSHAKE and record.last_success_epoch is None
@@ -230,6 +234,8 @@ class Discovery:
 
     def _screen(self, address: Address, link: Link) -> Callable[[Hello], Ending | None]:
         def screen(hello: Hello) -> Ending | None:
+            if self._is_held_off(hello.node_id):
+                return Ending.here(CloseCode.NORMAL, "an operator disconnected this node")
             if not self._manager.is_connected(hello.node_id, hello.instance):
                 return None
             # Anybody can repeat a HELLO. Whoever ended TLS with the peer's certificate is

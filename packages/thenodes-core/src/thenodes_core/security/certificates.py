@@ -93,6 +93,12 @@ class Certificate(msgspec.Struct, frozen=True):
         """
         return _is_self_signed(_load(self))
 
+    @property
+    def common_name(self) -> str | None:
+        """The subject's common name; read anew each time, and not made safe to print."""
+        found = _load(self).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(found[0].value) if found else None
+
 
 def parse_certificate(der: bytes) -> Certificate:
     """Read a certificate, from anybody.
@@ -287,7 +293,7 @@ def load_or_renew_certificate(
         if own_key and name in found.names:
             if found.not_before <= now < found.not_after - _third(found):
                 return found, False
-            common_name = _common_name(found)
+            common_name = found.common_name
     made = make_certificate(
         identity, node_id=node_id, realm=realm, now=now, common_name=common_name
     )
@@ -394,8 +400,3 @@ def _read_own(path: Path) -> Certificate | None:
 
 def _third(certificate: Certificate) -> float:
     return (certificate.not_after - certificate.not_before) / 3
-
-
-def _common_name(certificate: Certificate) -> str | None:
-    found = _load(certificate).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else None
