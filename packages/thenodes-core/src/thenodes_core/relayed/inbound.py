@@ -45,6 +45,7 @@ from ..security.seal import Opener
 from ..store.received import ReceivedIds
 from ..text import printable
 from .new_keys import NewKeys
+from .paths import Paths
 from .reliable import ReliableInbound, SettledCallback
 from .senders import Sender, Senders
 from .turns import Turns
@@ -103,6 +104,7 @@ class RelayedInbound:
         events: told of frames that are dropped, at a limited rate.
         counters: counts what comes, and what is dropped by reason.
         clock: judges times.
+        paths: told through which relay senders are heard.
     """
 
     def __init__(
@@ -120,8 +122,10 @@ class RelayedInbound:
         events: Dispatcher,
         counters: Counters,
         clock: Clock,
+        paths: Paths | None = None,
     ) -> None:
         self._crowded = False
+        self._paths = paths or Paths()
         self._node_id = node_id
         self._opener = opener
         self._open_sealed = opener.open
@@ -177,9 +181,11 @@ class RelayedInbound:
         now_ms, now = int(self._clock.time() * 1000), self._clock.monotonic()
         messages: list[Message] = []
         tracked: list[Tracked] = []
+        heard: set[str] = set()
         for frame in frames:
             try:
                 sender, message = self._open(frame, now_ms, now)
+                heard.add(sender.node_id)
                 header = frame.header
                 if header.qos in _ANSWERED:
                     item = self._reliable.take(sender.name, message, frame, settled, now_ms)
@@ -196,6 +202,7 @@ class RelayedInbound:
                     self._confirmed(message)
                 else:
                     messages.append(message)
+        self._paths.heard(heard, relay, now_ms / 1000)
         if taken := len(messages) + len(tracked):
             self._counters.add("relayed_received", taken)
         crowded = bool(messages) and self._plugins.deliver(messages)

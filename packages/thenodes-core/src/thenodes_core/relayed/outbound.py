@@ -95,6 +95,7 @@ class Outbound:
             # Broad, since carrier and route are a plugin's: their defects are not the caller's.
             raise_if_ours(error)
             raise post.carriers.failed(to, error) from error
+        post.paths.sent(to, route.relay, post.clock.time())
         post.counters.add("relayed_sent")
         # From a number it is made in half the time that bytes take.
         known_as = UUID(int=int.from_bytes(message_id, "big"))

@@ -44,6 +44,7 @@ from .envelope import Envelopes
 from .inbound import RelayedInbound
 from .new_keys import NewKeys
 from .outbound import Outbound
+from .paths import Paths
 from .senders import Senders
 from .sending import Post
 
@@ -57,11 +58,13 @@ class Relaying(msgspec.Struct, frozen=True):
         outbound: its way through relays.
         ground: what the doors of its services lead to.
         received: the ids of reliable messages that its plugins had; to be entered first.
+        paths: who was lately reached or heard through which relay.
     """
 
     outbound: Outbound
     ground: Ground
     received: ReceivedIds
+    paths: Paths
 
 
 def make_relaying(
@@ -111,7 +114,16 @@ def make_relaying(
     host.roster.follow(confirmer.follow)
     peers.serve_kind(DeliveryAck, partial(_confirmed, confirmations))
     inbound = _make_inbound(
-        config, network, host, received, confirmations, confirmer, events, counters, clock
+        config,
+        network,
+        host,
+        received,
+        confirmations,
+        confirmer,
+        post.paths,
+        events,
+        counters,
+        clock,
     )
     peers.wait_for_plugins(inbound.take_crowded)
     ground = Ground(
@@ -127,7 +139,7 @@ def make_relaying(
         is_trusted=network.trust.is_trusted,
         dispatch=host.deliver,
     )
-    return Relaying(outbound, ground, received)
+    return Relaying(outbound, ground, received, post.paths)
 
 
 def _sealer(credentials: Credentials) -> Sealer:
@@ -181,6 +193,7 @@ def _make_inbound(
     received: ReceivedIds,
     confirmations: Confirmations,
     confirmer: Confirmer,
+    paths: Paths,
     events: Dispatcher,
     counters: Counters,
     clock: Clock,
@@ -219,6 +232,7 @@ def _make_inbound(
         events=events,
         counters=counters,
         clock=clock,
+        paths=paths,
     )
     network.trust.on_change(inbound.trust_changed)
     return inbound

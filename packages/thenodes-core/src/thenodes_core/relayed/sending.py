@@ -8,6 +8,7 @@ from thenodes_plugin_api import (
     Body,
     DeliveryOptions,
     DeliveryOutcome,
+    DeliveryStatus,
     NoRoute,
     Payload,
     Reason,
@@ -22,6 +23,7 @@ from ..plugins.containment import CONTAINED, raise_if_ours
 from .carriers import Carriers
 from .confirmations import Confirmations
 from .envelope import Envelopes, Wrapped, check_size
+from .paths import Paths
 
 __all__ = ["Letter", "Post", "Sending"]
 
@@ -54,6 +56,7 @@ class Post(msgspec.Struct, frozen=True):
     confirmations: Confirmations
     counters: Counters
     clock: Clock
+    paths: Paths = msgspec.field(default_factory=Paths)
 
     def wrap(
         self,
@@ -147,7 +150,10 @@ class Sending:
             return await self._send(route, wrapped)
         with post.confirmations.expect(letter.to, wrapped.message_id) as word:
             outcome = await self._send(route, wrapped)
-            return await word.wait(outcome, self._left) if outcome.ok else outcome
+            outcome = await word.wait(outcome, self._left) if outcome.ok else outcome
+            if outcome.status is DeliveryStatus.DELIVERED:
+                post.paths.sent(letter.to, route.relay, post.clock.time())
+            return outcome
 
     async def _send(self, route: Route, wrapped: Wrapped) -> DeliveryOutcome:
         """Send the frame; once more where the session with the relay ended meanwhile."""
@@ -157,10 +163,16 @@ class Sending:
             check_size(wrapped.frame, route.frame_bytes, route.relay)
             outcome = await self._send_once(route, wrapped)
         if outcome.ok:
+            self._note_path(route.relay, outcome)
             self._post.counters.add("relayed_sent")
         else:
             self._post.counters.add("relayed_refused", reason=outcome.reason or Reason.UNKNOWN)
         return outcome
+
+    def _note_path(self, relay: str, outcome: DeliveryOutcome) -> None:
+        is_stored = outcome.status is DeliveryStatus.STORED
+        post = self._post
+        post.paths.sent(self._letter.to, relay, post.clock.time(), is_stored=is_stored)
 
     async def _send_once(self, route: Route, wrapped: Wrapped) -> DeliveryOutcome:
         qos = self._letter.options.qos
