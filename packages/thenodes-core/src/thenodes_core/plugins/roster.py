@@ -56,6 +56,8 @@ class Roster:
         self._tops: dict[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
         self._follow: Callable[[Message], Tracked | None] = lambda message: None
+        self._take_text: Callable[[Message], bool] | None = None
+        self._any_listens = False
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots.values())
@@ -100,6 +102,10 @@ class Roster:
         It is asked of those that come with delivery data.
         """
         self._follow = follow
+
+    def take_texts(self, take: Callable[[Message], bool]) -> None:
+        """Give TEXT to `take` where no plugin listens; False says that it is one too many."""
+        self._take_text = take
 
     def changed(self) -> None:
         """Let claims, and all who listen, follow what runs now."""
@@ -161,6 +167,9 @@ class Roster:
                 self._counters.add("messages_dropped", reason="unexpected_reply")
             item.end(Fate.HAD if answered else Fate.UNCLAIMED)
             return
+        if type(body) is Text and not self._any_listens and self._take_text is not None:
+            item.end(Fate.HAD if self._take_text(item.message) else Fate.UNCLAIMED)
+            return
         slots = [slot for slot in self._slots_for(item.message, questions) if slot.listens]
         if not slots:
             item.end(Fate.UNCLAIMED)
@@ -180,7 +189,9 @@ class Roster:
                 return (slot,)
             self._counters.add("messages_dropped", reason="unclaimed_kind")
         elif type(body) in _FOR_ALL:
-            return self._slots.values()
+            if self._any_listens or self._take_text is None or type(body) is not Text:
+                return self._slots.values()
+            self._take_text(message)
         else:
             self._counters.add("messages_dropped", reason="not_handled")
         return ()
@@ -217,6 +228,7 @@ class Roster:
             if slot.source is not None:
                 tops[slot.top] = slot.plugin_id
         self.claims, self._tops = claims, tops
+        self._any_listens = any(slot.listens for slot in self)
 
     def accuse(self, task: asyncio.Task[object] | None, frame: FrameType) -> Culprit | None:
         """Whose code runs. May be called from any thread."""
