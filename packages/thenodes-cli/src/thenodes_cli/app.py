@@ -6,6 +6,7 @@ import importlib
 import shlex
 
 import click
+from click.shell_completion import CompletionItem
 
 from thenodes_core.control.catalogue import CATALOGUE
 from thenodes_core.text import printable
@@ -18,6 +19,7 @@ __all__ = ["app"]
 # name: (module below .commands, one line for the overview)
 _COMMANDS = {
     "run": ("run", "Run a node."),
+    "attach": ("attach", "Open a prompt on a node that runs."),
     "exec": ("exec", "Run a line of the prompt on a running node; a plugin's too."),
     "relay": ("relay", "Look into a relay, and see which relays a node uses."),
     "identity": ("identity", "Show who a node is, or give it another key."),
@@ -81,6 +83,17 @@ class _App(NearestGroup):
                 click.echo(ctx.get_help())
                 ctx.exit()
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        # Click's own would import every command for its line.
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        rows = {name: text for name, (_, text) in _COMMANDS.items()} | _asked()
+        return [
+            CompletionItem(name, help=text)
+            for name, text in rows.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -112,3 +112,13 @@ async def test_whoever_no_longer_follows_leaves_its_place(asked: Asked) -> None:
         await anext(followers[16])
     for follower in followers:
         await follower.aclose()
+
+
+async def test_a_program_that_shows_events_to_nobody_leaves_them_unread(asked: Asked) -> None:
+    async with aclosing(asked.table.answers("events 0 --follow --keep-unread")) as answers:
+        first = asyncio.ensure_future(anext(answers))
+        await asyncio.sleep(0)
+        await asked.happens(FAULT)
+
+        assert (await first).data == FAULT
+        assert asked.recent.unread == 2

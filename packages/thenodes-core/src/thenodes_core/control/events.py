@@ -11,7 +11,7 @@ from thenodes_plugin_api import Event, Level
 
 from ..errors import CommandError, CommandFailed
 from ..events.console import describe
-from ..events.recent import RecentEvents, Subscription, Wanted
+from ..events.recent import RecentEvents
 from .commands import CommandTable, Reply
 
 __all__ = ["add_events_command", "event_line"]
@@ -22,12 +22,16 @@ _LEVELS = ", ".join(Level)
 
 
 class _Asked(msgspec.Struct):
-    """What the words of the command ask for."""
+    """What the words of the command ask for.
+
+    `--keep-unread` is for programs that show events to somebody who may not look.
+    """
 
     count: int = _SHOWN
     follow: bool = False
     level: Level = Level.DEBUG
     text: str = ""
+    keep_unread: bool = False
 
     def wants(self, event: Event) -> bool:
         """Whether an event is among it."""
@@ -48,7 +52,7 @@ def add_events_command(table: CommandTable, recent: RecentEvents) -> None:
 
     def follow(words: Sequence[str]) -> AsyncGenerator[Reply, None] | None:
         asked = _parse(words)
-        return _follow(recent, asked.wants, asked.count) if asked.follow else None
+        return _follow(recent, asked) if asked.follow else None
 
     table.define("events", run, follow=follow)
 
@@ -59,22 +63,18 @@ def event_line(event: Event) -> str:
     return f"{clock} {event.level.value:<7} {describe(event)}"
 
 
-async def _follow(recent: RecentEvents, wanted: Wanted, count: int) -> AsyncGenerator[Reply, None]:
-    subscription = recent.subscribe(wanted)
+async def _follow(recent: RecentEvents, asked: _Asked) -> AsyncGenerator[Reply, None]:
+    subscription = recent.subscribe(asked.wants)
     if subscription is None:
         raise CommandFailed("too many follow the events of this node already; end one of them")
     with subscription:
-        for event in recent.last(count, wanted):
+        for event in recent.last(asked.count, asked.wants):
             yield Reply(event_line(event), event)
-        async for reply in _coming(recent, subscription):
-            yield reply
-
-
-async def _coming(recent: RecentEvents, subscription: Subscription) -> AsyncGenerator[Reply, None]:
-    while True:
-        event = await subscription.next()
-        recent.mark_read()
-        yield Reply(event_line(event), event)
+        while True:
+            event = await subscription.next()
+            if not asked.keep_unread:
+                recent.mark_read()
+            yield Reply(event_line(event), event)
 
 
 def _fields(event: Event) -> Sequence[str]:
@@ -92,6 +92,8 @@ def _parse(words: Sequence[str]) -> _Asked:
         option, equals, value = word.partition("=")
         if word == "--follow":
             asked.follow = True
+        elif word == "--keep-unread":
+            asked.keep_unread = True
         elif option in ("--level", "--filter"):
             if not equals:
                 if not rest:

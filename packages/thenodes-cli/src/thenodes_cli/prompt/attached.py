@@ -1,0 +1,115 @@
+"""A prompt onto a node in another process: its events, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+from pathlib import Path
+
+from thenodes_core.control.access import Access
+from thenodes_core.control.client import RemoteAccess
+from thenodes_core.control.commands import Reply
+from thenodes_core.errors import NoNode
+from thenodes_plugin_api import Level
+
+from ..console import Console
+from ..output import lines
+from .session import Prompt
+
+__all__ = ["attach", "watch"]
+
+_AGAIN_SECONDS = 0.5
+_VERSION = "version"
+
+
+async def attach(state_dir: Path, level: Level) -> None:
+    """Hold a prompt on the node that holds a state directory, until the operator leaves.
+
+    On a terminal the node's events go above the input line; over a pipe they are left out.
+
+    Args:
+        state_dir: the node's.
+        level: events below it are not shown.
+
+    Raises:
+        NoNode: no node runs there, or it stopped meanwhile, not by the operator's word here.
+        StateDirError: it does not answer.
+    """
+    access = RemoteAccess(state_dir)
+    greeting = await _first(access, _VERSION)
+    console = Console(sys.stderr)
+    is_seen = sys.stdin is not None and sys.stdin.isatty()
+    if is_seen:
+        console.write(f"attached to {lines(greeting.text)}", Level.INFO)
+        console.write("help lists the commands; quit leaves, and the node goes on", Level.INFO)
+    prompt = Prompt(access, attached=True)
+    talking = asyncio.ensure_future(prompt.run(console, state_dir))
+    watching = asyncio.ensure_future(watch(access, console if is_seen else None, level))
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, lambda: prompt.interrupt() or talking.cancel())
+    try:
+        await _until_either(talking, watching)
+    except NoNode as error:
+        if not prompt.is_stopping:
+            raise NoNode(
+                f"the node on {state_dir} has stopped, or was killed; "
+                f"start it again with: thenodes run --state-dir {state_dir}"
+            ) from error
+    finally:
+        console.close()
+
+
+async def _until_either(talking: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
+    done, left = await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    for task in done:
+        if not task.cancelled():
+            task.result()
+
+
+async def watch(
+    access: Access, console: Console | None, level: Level, *, again_seconds: float = _AGAIN_SECONDS
+) -> None:
+    """Show the node's events for as long as it runs.
+
+    A stream that ended while the node runs, as that of a terminal that was stopped for long
+    does, is begun again.
+
+    Args:
+        access: the node's commands.
+        console: shows them, or None where nobody looks.
+        level: events below it are not shown.
+        again_seconds: after which a stream that ended is begun again.
+
+    Raises:
+        NoNode: it does not run any more.
+        StateDirError: it does not answer any more.
+    """
+    command = f"events 0 --follow --keep-unread --level {level.value}"
+    while True:
+        try:
+            async with aclosing(access.answers(command)) as replies:
+                async for reply in replies:
+                    if console is not None:
+                        console.write(lines(reply.text), _level_of(reply))
+        except NoNode:
+            await _first(access, _VERSION)
+        await asyncio.sleep(again_seconds)
+
+
+def _level_of(reply: Reply) -> Level:
+    try:
+        return Level(reply.data["level"]) if isinstance(reply.data, dict) else Level.INFO
+    except (KeyError, ValueError):
+        return Level.INFO
+
+
+async def _first(access: Access, line: str) -> Reply:
+    async with aclosing(access.answers(line)) as replies:
+        async for reply in replies:
+            return reply
+    return Reply("")
