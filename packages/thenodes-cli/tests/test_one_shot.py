@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
 from thenodes_cli.app import app
@@ -14,6 +17,8 @@ from thenodes_cli.commands.words import line_of, words_command
 from thenodes_cli.output import emit_next
 from thenodes_core.control.catalogue import CATALOGUE, CommandText
 from thenodes_core.control.commands import CommandTable, Reply
+from thenodes_core.control.questions import CONTROL_SOCKET
+from thenodes_core.control.socket import ControlSocket
 
 SHOWN = {name: text for name, text in CATALOGUE.items() if not text.hidden}
 ELSEWHERE = {"help", "version"}
@@ -72,6 +77,35 @@ async def test_what_the_line_says_is_what_the_node_reads() -> None:
     table.define("known", run)
 
     assert (await table.run(line_of("known", hard))).data == hard
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell that completes offers for the last word."""
+    *given, incomplete = words
+    complete = ShellComplete(app, {}, "thenodes", "_THENODES_COMPLETE")
+    return [str(item.value) for item in complete.get_completions(given, incomplete)]
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    assert completed("pee") == ["peers", "peer"]
+    assert completed("peer", "i") == ["info"]
+    assert completed("events", "--f") == ["--follow", "--filter"]
+
+
+def test_a_shell_completes_the_words_of_a_running_node(tmp_path: Path) -> None:
+    async def nothing(words: object) -> Reply:
+        return Reply("")
+
+    async def serve() -> list[str]:
+        table = CommandTable()
+        table.define("plugin info", nothing, complete=lambda: [("kvstore", "1.0"), ("relay", "")])
+        async with ControlSocket(tmp_path / CONTROL_SOCKET, table):
+            return await asyncio.to_thread(
+                completed, "plugin", "info", "--state-dir", str(tmp_path), "k"
+            )
+
+    assert asyncio.run(serve()) == ["kvstore"]
+    assert completed("plugin", "info", "--state-dir", str(tmp_path), "k") == []
 
 
 def test_commands_of_several_words_are_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,17 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 
-from thenodes_core.control.client import answers
+from thenodes_core.control.client import RemoteAccess, answers
 from thenodes_core.control.commands import Reply
+from thenodes_core.control.completion import Candidate
 
 from .output import drop_output, emit, emit_next
 
-__all__ = ["ask_and_show"]
+__all__ = ["ask_and_show", "offered"]
 
 
 def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
@@ -41,6 +42,16 @@ def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
         drop_output()
         if not shown.goes_on:
             raise
+
+
+def offered(state_dir: Path, typed: str) -> Sequence[Candidate]:
+    """What a node offers to a line that is being typed.
+
+    Raises:
+        NoNode: no node runs there.
+        StateDirError: it does not answer.
+    """
+    return asyncio.run(RemoteAccess(state_dir).complete(typed, None))
 
 
 class _Shown:

@@ -20,7 +20,9 @@ class NearestGroup(click.Group):
         Raises:
             click.UsageError: there is none; says which is near.
         """
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        known = args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
+        # While a shell completes, what is not known is not yet whole.
+        if not known and not ctx.resilient_parsing:
             ctx.fail(self.unknown(ctx, args))
         return super().resolve_command(ctx, args)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from thenodes_core.control.catalogue import CommandText
+from thenodes_plugin_api import TheNodesError
 
-from .target import target_options
+from .target import resolve_state_dir, target_options
 
 __all__ = ["Ask", "WordsCommand", "epilog", "json_option", "line_of", "sentence", "words_command"]
 
@@ -19,6 +22,7 @@ Ask = Callable[[Path | None, Path | None, str, bool], None]
 """Runs a line on the node that `--config` or `--state-dir` names, and prints what comes of it; as
 JSON or not."""
 
+_OPTION = re.compile(r"--[a-z][a-z-]*")
 _OPTIONS = ("--json", "--help", "-h", "--")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -33,6 +37,12 @@ class WordsCommand(click.Command):
         """The options, and the words as the node names them."""
         return [piece for piece in (self.options_metavar, self.words_usage) if piece]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What may be typed next in a shell: the node's options beside those of this command."""
+        own = [CompletionItem(o) for o in _OPTION.findall(self.words_usage) if o != "--json"]
+        fitting = [item for item in own if incomplete and item.value.startswith(incomplete)]
+        return fitting + super().shell_complete(ctx, incomplete)
+
 
 def words_command(name: str, text: CommandText, ask: Ask, *, more: str = "") -> click.Command:
     """A command that runs the node's command of that name.
@@ -46,7 +56,7 @@ def words_command(name: str, text: CommandText, ask: Ask, *, more: str = "") -> 
 
     @target_options
     @json_option
-    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED, shell_complete=partial(_offer, name))
     def run(
         config_file: Path | None, state_dir: Path | None, as_json: bool, words: Sequence[str]
     ) -> None:
@@ -65,6 +75,24 @@ def words_command(name: str, text: CommandText, ask: Ask, *, more: str = "") -> 
     )(run)
     made.words_usage = text.usage
     return made
+
+
+def _offer(
+    name: str, ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What the node would offer at its prompt; nothing where it cannot be asked."""
+    # Imported here: only a shell that completes needs it.
+    from ..asking import offered
+
+    typed = f"{line_of(name, ctx.params.get('words') or ())} "
+    try:
+        with ctx.scope(cleanup=False):
+            given = (ctx.params.get(option) for option in ("config_file", "state_dir"))
+            directory = resolve_state_dir(*given)
+        found = offered(directory, typed + incomplete)
+    except TheNodesError:
+        return []
+    return [CompletionItem(line[len(typed) :], help=told) for line, told in found]
 
 
 def line_of(name: str, words: Sequence[str]) -> str:
