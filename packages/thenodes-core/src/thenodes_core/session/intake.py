@@ -89,12 +89,16 @@ class Intake:
     def _take_messages(self, messages: Sequence[Message | UnknownKind], data: bytes | None) -> bool:
         kinds = {type(message.body) for message in messages}
         if data is not None:
-            if len(kinds) == 1:
-                body = messages[0].body
-                code = UNKNOWN if body is None else body.code
-                self._flow.add(code, len(messages), len(data))
+            flow, body = self._flow, messages[0].body
+            code = UNKNOWN if body is None else body.code
+            if len(kinds) > 1:
+                flow.add_mixed(data)
+            elif code == flow.code:
+                # Most that comes, without a call.
+                flow.frames += len(messages)
+                flow.bytes += len(data)
             else:
-                self._flow.add_mixed(data)
+                flow.add(code, len(messages), len(data))
         apart = self._takers.apart
         if apart.isdisjoint(kinds):
             return self._receiver.deliver(self._session, cast("Sequence[Message]", messages))
