@@ -175,12 +175,25 @@ async def test_help_of_a_plugin_lists_its_commands(table: CommandTable) -> None:
 
 
 async def test_help_of_a_word_lists_the_commands_that_begin_with_it(table: CommandTable) -> None:
-    reply = await table.run("help peers")
+    for name in ("trust promote", "trust ids list", "trust ids forget"):
+        table.add(echo(name))
 
-    assert reply.data == {
-        "peers": "list the connected peers",
-        "known | peers known": "list the known addresses, newest success first",
-    }
+    async def listed(line: str) -> list[str]:
+        data = (await table.run(line)).data
+        assert isinstance(data, dict)
+        return list(data)
+
+    assert await listed("help trust") == ["trust ids forget", "trust ids list", "trust promote"]
+    assert await listed("help trust ids") == ["trust ids forget", "trust ids list"]
+
+
+async def test_help_of_a_command_is_its_own_with_those_beside_it(table: CommandTable) -> None:
+    alone = (await table.run("help status")).text
+    beside = (await table.run("help peers")).text
+
+    assert alone == (await table.run("status --help")).text
+    assert beside.startswith((await table.run("peers --help")).text)
+    assert "known | peers known" in beside
 
 
 async def test_help_of_no_plugin_is_an_error(table: CommandTable) -> None:

@@ -76,14 +76,13 @@ def _expect_none(name: str, words: Sequence[str]) -> None:
 def _help(table: CommandTable, words: Sequence[str]) -> Reply:
     shown = [command for command in table.commands if not command.hidden]
     if words:
-        shell = table.shell(words[0])
-        if shell is not None:
-            rows = [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
-        else:
-            rows = [_row(c) for c in shown if _begins(c, words[0])]
-        if shell is None and not rows:
-            raise CommandError(f"no command begins with {words[0]!r}; help lists what there is")
-        return Reply(_table(rows), dict(rows))
+        rows = _rows_of(table, shown, words)
+        text = _table(rows)
+        exact = table.command(" ".join(words))
+        if exact is not None:
+            # How it is used comes first, and the commands beside it where there are any.
+            text = exact.describe() + (f"\n\n{text}" if len(rows) > 1 else "")
+        return Reply(text, dict(rows))
     rows = [_row(c) for c in shown]
     rows += [
         (shell.prefix, f"enter the shell of the plugin {shell.prefix}") for shell in table.shells
@@ -91,8 +90,23 @@ def _help(table: CommandTable, words: Sequence[str]) -> Reply:
     return Reply(_table(rows), dict(rows))
 
 
-def _begins(command: Command, word: str) -> bool:
-    return any(name.partition(" ")[0] == word for name in (command.name, *command.aliases))
+def _rows_of(
+    table: CommandTable, shown: Sequence[Command], words: Sequence[str]
+) -> Sequence[tuple[str, str]]:
+    """The commands that begin with these words, a plugin's among them."""
+    shell = table.shell(words[0])
+    if shell is not None:
+        return [(f"{shell.prefix} {command.name}", command.help) for command in shell.commands]
+    rows = [_row(command) for command in shown if _begins(command, words)]
+    if not rows:
+        begun = " ".join(words)
+        raise CommandError(f"no command begins with {begun!r}; help lists what there is")
+    return rows
+
+
+def _begins(command: Command, words: Sequence[str]) -> bool:
+    names = (command.name, *command.aliases)
+    return any(name.split()[: len(words)] == list(words) for name in names)
 
 
 def _row(command: Command) -> tuple[str, str]:

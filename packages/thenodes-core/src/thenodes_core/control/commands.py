@@ -193,6 +193,10 @@ class CommandTable:
         """Every plugin's shell, by prefix."""
         return [shell for _, shell in sorted(self._shells.items())]
 
+    def command(self, name: str) -> Command | None:
+        """The command with that name, or that other name."""
+        return self._names.get(name)
+
     def shell(self, prefix: str) -> Shell | None:
         """The shell with that prefix."""
         return self._shells.get(prefix)
