@@ -44,6 +44,7 @@ from .control.socket import ControlSocket
 from .control.status import NodeStatus, PluginLine
 from .control.stopping import add_shutdown_command
 from .descriptors import descriptor_limit
+from .draining import Draining
 from .errors import StartError
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
@@ -258,6 +259,25 @@ class Node:
     async def disable_plugin(self, plugin_id: str) -> str:
         """Stop a plugin; see `PluginChanges.disable`."""
         return await self._host.changes.disable(plugin_id)
+
+    async def drain(self, *, seconds: float = 5.0) -> bool:
+        """Finish what has begun, and take nothing new; to be followed by `stop`.
+
+        No session is accepted any more, and a relay tells its users to take another. Those
+        that there are go on: plugins get what is in their inboxes, peers what is queued.
+
+        Args:
+            seconds: how long at most.
+
+        Returns:
+            Whether all was done in that time.
+
+        Raises:
+            StartError: the node does not run.
+        """
+        draining = Draining(self.peers, self._host.roster, self.events, self.clock)
+        self._readiness.phase = Phase.DRAINING
+        return await draining.run(seconds)
 
     def stop(self) -> None:
         """Ask whoever runs the node to leave its context; see `wait_stopped`."""

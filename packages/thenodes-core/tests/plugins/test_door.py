@@ -427,3 +427,38 @@ def test_a_door_that_is_closed_gives_nothing(use: Callable[[Door], object]) -> N
 
     with pytest.raises(NullContextError, match="plugin carry is not running"):
         use(rig.door)
+
+
+def test_a_service_is_told_of_a_drain_and_says_when_it_is_done() -> None:
+    rig = Rig()
+    done: list[bool] = []
+    rig.door.on_drain(lambda: done.append(False), lambda: bool(done and done[-1]))
+
+    rig.door.drain()
+    assert not rig.door.is_drained
+    done.append(True)
+
+    assert rig.door.is_drained
+
+
+async def test_a_service_that_fails_to_say_whether_it_is_done_is_not_waited_for() -> None:
+    rig = Rig()
+    rig.door.on_drain(lambda: 1 // 0, lambda: bool(1 // 0))
+
+    rig.door.drain()
+
+    assert rig.door.is_drained
+    assert len(rig.faults) == 2
+    assert rig.faults[0].startswith("its handler of the drain")
+
+
+def test_a_service_that_was_stopped_is_not_told_of_a_drain() -> None:
+    rig = Rig()
+    told: list[str] = []
+    rig.door.on_drain(lambda: told.append("drain"), lambda: False)
+
+    rig.door.close()
+    rig.door.drain()
+
+    assert told == []
+    assert rig.door.is_drained

@@ -387,6 +387,16 @@ class ServiceDoor(Protocol):
         """
         ...
 
+    def on_drain(self, begin: Callable[[], object], is_done: Callable[[], bool]) -> None:
+        """Be told when the node takes nothing new and is about to stop, and say when it may.
+
+        Args:
+            begin: called once; sessions still carry what is sent.
+            is_done: asked after that, many times a second, whether what was begun is finished.
+                The node waits for that, but not for longer than its operator lets it.
+        """
+        ...
+
     def session(self, node_id: str) -> ServiceSession | None:
         """The session with a peer; the newer of two."""
         ...

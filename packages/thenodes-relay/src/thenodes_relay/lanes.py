@@ -75,6 +75,11 @@ class Lanes:
             self._waiting[flow.node] = flow
             self._wait(flow, flow.session)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for a target that is present."""
+        return not any(flow.queue for flow in self._waiting.values())
+
     def leave(self, flow: Flow) -> None:
         """The target's session ended: what can be stored is stored, the rest ends."""
         self._waiting.pop(flow.node, None)

@@ -97,6 +97,7 @@ class RelayService(Plugin):
                 door.level(name, read)
             storing = (_STORING,) if server.settings.store_forward else ()
             door.advertise((_CAPABILITY, *storing))
+        door.on_drain(carrying.drain, lambda: carrying.is_drained)
         door.on_session(carrying.session_joined, carrying.session_left)
 
     def _on_problem(self, problem: StoreProblem) -> None:
@@ -121,6 +122,17 @@ class Carrying:
         self._count = ctx.service.count
         self._client = client
         self._server = server
+
+    def drain(self) -> None:
+        """The node will stop: a relay sends its users elsewhere."""
+        if self._server is not None and not self._server.is_draining:
+            self._server.drain()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether users have moved, and what this node sent is at its relays."""
+        is_moved = self._server is None or self._server.is_drained
+        return is_moved and self._client.is_settled
 
     def session_joined(self, session: ServiceSession) -> None:
         """A session was established."""

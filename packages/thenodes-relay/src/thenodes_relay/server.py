@@ -43,6 +43,9 @@ __all__ = ["RelayServer"]
 
 _EXPIRE_FRAMES = 1024
 
+# A user binds at another relay in a round trip or two, as a rule with one that it knows.
+_MOVE_SECONDS = 1.0
+
 
 class RelayServer:
     """Carries frames between nodes, and keeps them for those who are away.
@@ -72,6 +75,7 @@ class RelayServer:
         self._admission = Admission(settings, ctx.service.is_trusted)
         self._rates = Rates(settings)
         self._is_expiring = False
+        self._drained_at: float | None = None
         self._notices = Notices(self.guests.session, self._has_mailbox, store, self.tally)
         self._endings = Endings(self._notices, self.tally, self._alarms)
         self.room = Room(settings, self.quotas, store, evicted=self._evicted, spawn=self._spawn)
@@ -142,6 +146,7 @@ class RelayServer:
         self._router.is_closed = self._binds.is_closed = True
         refused = Cause.RESTARTING.refuse()
         guests = self.guests.all()
+        self._drained_at = self._ctx.clock.monotonic()
         for guest in guests:
             self._notices.tell(guest.node, RelayNotify(refused.reason, detail=refused.detail))
         self._ctx.events.emit(
@@ -152,6 +157,18 @@ class RelayServer:
             )
         )
         return len(guests)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether its users have had the time to take another relay, and what waited is gone.
+
+        What is on disk is kept for the next start.
+        """
+        if self._drained_at is None or not self._lanes.is_empty:
+            return False
+        if not len(self.guests):
+            return True
+        return self._ctx.clock.monotonic() - self._drained_at >= _MOVE_SECONDS
 
     def waiting_targets(self) -> list[str]:
         """For whom something waits."""

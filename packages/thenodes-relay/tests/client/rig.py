@@ -288,6 +288,8 @@ class Door:
         self.window_bytes = 256 * 1024
         self.counters: Counter[str] = Counter()
         self.levels: dict[str, Callable[[], float]] = {}
+        self.drain: Callable[[], object] = lambda: None
+        self.is_drained: Callable[[], bool] = lambda: True
         self.trusted: set[str] = set()
         self.cards: dict[str, CardInfo] = {}
         self.signed: list[tuple[str, ...]] = []
@@ -313,6 +315,9 @@ class Door:
 
     def count(self, name: str, amount: int = 1, *, reason: str | None = None) -> None:
         self.counters[name if reason is None else f"{name}.{reason}"] += amount
+
+    def on_drain(self, begin: Callable[[], object], is_done: Callable[[], bool]) -> None:
+        self.drain, self.is_drained = begin, is_done
 
     def level(self, name: str, read: Callable[[], float]) -> None:
         self.levels[name] = read

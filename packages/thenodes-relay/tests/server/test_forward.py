@@ -214,6 +214,29 @@ async def test_a_relay_that_is_drained_refuses_what_is_new_and_tells_everybody(
     assert relay.counters["relay_dropped.restarting"] == 1
 
 
+async def test_a_node_that_drains_gives_the_users_of_its_relay_a_second_to_move(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay()
+    alice = relay.door.join("alice")
+    relay.door.bind(alice)
+
+    relay.door.drain()
+    soon = relay.door.is_drained()
+    await relay.clock.advance(1)
+
+    assert alice.notices() == [(Reason.RESTARTING, None)]
+    assert (soon, relay.door.is_drained()) == (False, True)
+
+
+async def test_a_relay_that_nobody_uses_has_drained_at_once(make_relay: MakeRelay) -> None:
+    relay = await make_relay()
+
+    relay.door.drain()
+
+    assert relay.door.is_drained()
+
+
 @pytest.mark.parametrize(
     ("stores", "words"),
     [

@@ -159,6 +159,7 @@ class PeerManager:
         self._reports = SessionReports(events, counters, clock)
         self._changed: asyncio.Event = asyncio.Event()
         self._stopping = False
+        self._accepting = True
 
     def handle(self, kind: type[Body], handler: Callable[[Session, Message], None]) -> None:
         """Give messages of a kind that the node itself answers to `handler`."""
@@ -343,7 +344,7 @@ class PeerManager:
             dialled: the operator's address that led there.
             expected_id: whom the address that was dialled names.
         """
-        if self._stopping:
+        if self._stopping or (role is Role.ACCEPTOR and not self._accepting):
             await link.close(_STOPPING.code, _STOPPING.word)
             return Served(_STOPPING)
         session = self._session(link, role, screen, dialled, expected_id)
@@ -426,6 +427,16 @@ class PeerManager:
         self._counters.add("sessions_refused", reason="crowded_out")
         oldest.abort()
 
+    def accept_no_more(self) -> None:
+        """Send whoever comes from now on away, until the node is back; who is here stays."""
+        self._accepting = False
+
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """How many frames wait to be sent, and to how many peers."""
+        waiting = [count for session in self._serving if (count := len(session.outbox))]
+        return sum(waiting), len(waiting)
+
     async def close(self) -> None:
         """End every session, telling the peers to come back; what is late is cut."""
         self._stopping = True
@@ -471,7 +482,7 @@ class PeerManager:
             self._reports.unknown_kind(session, kind)
 
     def _admission(self, session: Session) -> Ending | None:
-        if self._stopping:
+        if self._stopping or (session.role is Role.ACCEPTOR and not self._accepting):
             return _STOPPING
         older = self._sessions.get(session.node_id)
         if older is None:

@@ -193,6 +193,16 @@ class Context:
         """What it advertises through its door."""
         return () if self._door is None else self._door.capabilities
 
+    def drain(self) -> None:
+        """Tell it, if it is a service, that the node takes nothing new and will stop."""
+        if self._door is not None:
+            self._door.drain()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it has, as a service, finished what it had begun."""
+        return self._door is None or self._door.is_drained
+
     async def send(
         self,
         to: str,

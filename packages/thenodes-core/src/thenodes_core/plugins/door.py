@@ -78,6 +78,7 @@ class Door:
         self._changed = changed
         self._closed = False
         self._undo: list[Undo] = []
+        self._drains: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self.capabilities: tuple[str, ...] = ()
         table = ground.tables.get(self._section.table or "", {})
         self.table: Mapping[str, object] = MappingProxyType(dict(table))
@@ -101,9 +102,35 @@ class Door:
     def close(self) -> None:
         """Take everything back that the service was given or has given."""
         self._closed = True
+        self._drains.clear()
         self.capabilities = ()
         while self._undo:
             self._undo.pop()()
+
+    def drain(self) -> None:
+        """Tell the service that the node takes nothing new and will stop."""
+        for begin, _ in self._drains:
+            begin()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the service says that it has finished; where it fails to say, it has."""
+        return all(is_done() for _, is_done in self._drains)
+
+    def on_drain(self, begin: Callable[[], object], is_done: Callable[[], bool]) -> None:
+        """Be told that the node will stop, and say when it may."""
+        self._check_open()
+
+        def contained() -> bool:
+            try:
+                return bool(is_done())
+            except BaseException as error:
+                raise_if_ours(error)
+                self._fault("its is_done of on_drain", error)
+                return True
+
+        told = self._contained(begin, "its handler of the drain")
+        self._drains.append((told, contained))
 
     def take_frames(self, handler: FrameHandler) -> None:
         """Get every RELAY_FWD frame from now on."""

@@ -196,6 +196,22 @@ class PluginRuntime:
         self._stop_requested = True
         self._wake_up()
 
+    def drain(self) -> None:
+        """Tell a service that the node takes nothing new and will stop."""
+        self._ctx.drain()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for it; none where it takes nothing."""
+        return len(self._inbox.items) if self.state in _RECEIVING else 0
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing waits for it, none of its hooks runs, and a service says so, too."""
+        if self.state not in _RECEIVING:
+            return True
+        return not self.waiting and not self._hook_name and self._ctx.is_drained
+
     def hold(self) -> None:
         """Ask `run` to end, and leave what is in the inbox, and what comes, for another."""
         self._halted = True

@@ -146,6 +146,11 @@ class RelayClient:
         """Whether `use` names relays, or `selection` is `"rendezvous"`."""
         return self._is_active
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every reliable frame of this node's is at a relay."""
+        return not self._flight.outstanding.frames
+
     def start(self) -> None:
         """Offer the node a carrier, where this node uses relays."""
         if self._is_active:
