@@ -19,7 +19,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from thenodes_core.health.metrics import METRICS, PROCESS_METRICS
+from thenodes_core import Config, MemoryNetwork, NetworkTable, Node, RelayTable
+from thenodes_core.health.counted import FAMILIES
+from thenodes_core.health.metrics import METRICS, PROCESS_METRICS, Kind
+from thenodes_relay.counters import ClientCounter, Counter
 
 from .nodes import KVSTORE, RunningNode, fails, stop_all, wait_until
 
@@ -229,6 +232,25 @@ def test_panels_have_ids_of_their_own_and_do_not_lie_on_each_other() -> None:
         apart_y = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
         assert apart_x or apart_y
     assert max(place["x"] + place["w"] for place in places) == 24
+
+
+@pytest.mark.parametrize("counter", [*Counter, *ClientCounter])
+def test_every_counter_of_the_relay_has_a_metric(counter: Counter | ClientCounter) -> None:
+    assert counter.value in FAMILIES
+
+
+async def test_every_level_of_a_relay_has_a_metric() -> None:
+    relay = RelayTable(enabled=True)
+    config = Config(port=0, network=NetworkTable(relay=relay))
+
+    async with Node(config, transport=MemoryNetwork()) as node:
+        names = set(node.counters.levels())
+
+    assert {f"thenodes_{name}" for name in names} == {
+        name
+        for name, metric in METRICS.items()
+        if metric.kind is Kind.GAUGE and name.startswith("thenodes_relay_")
+    }
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
