@@ -15,7 +15,7 @@ from thenodes_core.control.client import ask
 from thenodes_core.control.commands import Command, CommandTable, Reply
 from thenodes_core.control.questions import CONTROL_SOCKET
 from thenodes_core.control.socket import ControlSocket
-from thenodes_core.errors import CommandError, StateDirError
+from thenodes_core.errors import CommandError, CommandFailed, StateDirError
 
 LINE_BYTES = 64 * 1024
 CONNECTIONS = 32
@@ -167,6 +167,14 @@ async def test_a_line_that_is_too_long_is_refused_and_the_connection_closed(
     assert (await ask(state_dir, "echo a")).text == "a"
 
 
+async def test_what_is_too_long_is_not_even_asked(state_dir: Path) -> None:
+    room = LINE_BYTES - len(b'{"line":"echo "}\n')
+
+    assert len((await ask(state_dir, f"echo {'x' * room}")).text) == room
+    with pytest.raises(CommandError, match=f"a line of {LINE_BYTES + 1} bytes; a node takes"):
+        await ask(state_dir, f"echo {'x' * (room + 1)}")
+
+
 async def test_one_connection_too_many_is_refused_and_told(state_dir: Path) -> None:
     clients = [await connect(state_dir) for _ in range(CONNECTIONS)]
     for client in clients:
@@ -179,6 +187,34 @@ async def test_one_connection_too_many_is_refused_and_told(state_dir: Path) -> N
         await client.close()
     assert answer["failed"] is True
     assert str(answer["text"]).startswith("32 control connections are open, and no more may be")
+
+
+async def test_who_asks_while_there_is_no_room_is_told_so(state_dir: Path) -> None:
+    clients = [await connect(state_dir) for _ in range(CONNECTIONS)]
+    for client in clients:
+        await client.say(b'{"line": "echo a"}\n')
+
+    for _ in range(2 * CONNECTIONS):
+        with pytest.raises(CommandFailed, match="end one, such as an attach"):
+            await ask(state_dir, "echo a")
+
+    for client in clients:
+        await client.close()
+
+
+async def test_of_those_that_are_refused_no_more_are_told_than_are_served(state_dir: Path) -> None:
+    clients = [await connect(state_dir) for _ in range(2 * CONNECTIONS)]
+    for client in clients[:CONNECTIONS]:
+        await client.say(b'{"line": "echo a"}\n')
+    for client in clients[CONNECTIONS:]:
+        await client.listen()
+
+    last = await connect(state_dir)
+    told = await last.reader.read()
+
+    for client in (*clients, last):
+        await client.close()
+    assert told == b""
 
 
 async def test_a_connection_that_was_closed_makes_room(state_dir: Path) -> None:

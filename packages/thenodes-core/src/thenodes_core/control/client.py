@@ -16,6 +16,7 @@ from .completion import Candidate
 from .questions import (
     ANSWER_BYTES,
     CONTROL_SOCKET,
+    LINE_BYTES,
     Answer,
     Question,
     decode_answer,
@@ -97,13 +98,16 @@ async def _ask(
     state_dir: Path, question: Question, timeout_seconds: float
 ) -> AsyncGenerator[Answer, None]:
     path = state_dir / CONTROL_SOCKET
+    asked = encode(question) + b"\n"
+    if len(asked) > LINE_BYTES:
+        raise CommandError(f"a line of {len(asked)} bytes; a node takes {LINE_BYTES}")
     try:
         path.lstat()
         target = path.readlink() if path.is_symlink() else path
         async with asyncio.timeout(timeout_seconds):
             reader, writer = await asyncio.open_unix_connection(str(target), limit=ANSWER_BYTES)
         try:
-            writer.write(encode(question) + b"\n")
+            writer.write(asked)
             async with asyncio.timeout(timeout_seconds):
                 await writer.drain()
                 answer = _checked(await reader.readline(), state_dir)

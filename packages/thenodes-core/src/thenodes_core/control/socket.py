@@ -34,6 +34,7 @@ from .questions import (
 __all__ = ["ControlSocket"]
 
 _CONNECTIONS = 32
+_REFUSED_SECONDS = 1.0
 _IDLE_SECONDS = 60.0
 _TAKEN_SECONDS = 10.0
 _CANDIDATES = 1000
@@ -44,10 +45,19 @@ _PATH_BYTES = 100
 _SHORT_PREFIX = "thenodes-socket-"
 
 
+_FULL = Answer(
+    False,
+    f"{_CONNECTIONS} control connections are open, and no more may be; end one, such as an attach "
+    "or an events --follow",
+    failed=True,
+)
+
+
 class ControlSocket:
     """Answers commands for as long as the context lasts.
 
-    At most 32 connections at once, a line of at most 64 KiB; more are refused.
+    At most 32 connections at once, a line of at most 64 KiB; more are refused. Of the refused
+    as many are told so at a time.
     A connection that says nothing for a minute is closed, and one that takes nothing
     of its answers for ten seconds is cut. Where a command goes on answering, whatever
     the client says meanwhile, or its end, ends that command.
@@ -121,19 +131,13 @@ class ControlSocket:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if task is None or len(self._connections) >= _CONNECTIONS:
-            full = Answer(
-                False,
-                f"{_CONNECTIONS} control connections are open, and no more may be; end one, such "
-                "as an attach or an events --follow",
-                failed=True,
-            )
-            writer.write(encode(full) + b"\n")
+        if task is None or len(self._connections) >= 2 * _CONNECTIONS:
             writer.close()
             return
+        is_full = len(self._connections) >= _CONNECTIONS
         self._connections.add(task)
         try:
-            await self._serve(reader, writer)
+            await (_refuse(reader, writer) if is_full else self._serve(reader, writer))
         except (ConnectionError, TimeoutError):
             pass  # The client is gone, or was idle for too long.
         except asyncio.CancelledError:
@@ -179,6 +183,14 @@ class ControlSocket:
         except CommandError as error:
             await _say(writer, _refusal(error))
         return False
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _say(writer, _FULL)
+    # What is closed before it is asked tells nothing: the question would break the connection.
+    with contextlib.suppress(TimeoutError, ValueError):
+        async with asyncio.timeout(_REFUSED_SECONDS):
+            await reader.readline()
 
 
 async def _stream(
