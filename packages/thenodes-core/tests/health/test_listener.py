@@ -134,6 +134,20 @@ async def test_a_node_is_ready_from_its_start_to_its_stop() -> None:
     await node.__aexit__(None, None, None)
 
 
+async def test_a_node_that_drains_lives_and_is_not_ready() -> None:
+    async with Node(config(), transport=MemoryNetwork()) as node:
+        await node.drain(seconds=0.1)
+        url = node.status().health
+
+        status, text = await get(url, "/readyz")
+        alive, _ = await get(url, "/healthz")
+        told = await scrape(node)
+
+    assert (status, alive) == (503, 200)
+    assert "draining" in text
+    assert told["thenodes_ready",] == 0
+
+
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.DRAINING, Phase.STOPPING])
 def test_a_node_that_is_not_ready_says_why(phase: Phase) -> None:
     readiness = Readiness()
