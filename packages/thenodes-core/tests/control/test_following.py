@@ -233,6 +233,16 @@ async def test_help_of_a_command_says_usage_and_example(table: CommandTable) -> 
     assert "example: count" in text
 
 
+async def test_what_there_is_to_say_of_a_command_fits_a_terminal(table: CommandTable) -> None:
+    more = f"{'one word and ' * 20}\n\nAnother\nparagraph."
+    table.add(Command("much", "has much to say", Counting().run, more=more))
+
+    lines = (await table.run("much --help")).text.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert lines[-2:] == ["  Another paragraph.", "example: much"]
+
+
 async def test_a_hidden_command_is_in_no_list(table: CommandTable, counting: Counting) -> None:
     table.add(Command("secret", "for programs", counting.run, hidden=True))
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from difflib import get_close_matches
+from textwrap import wrap
 from typing import Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ __all__ = ["Command", "CommandTable", "Complete", "Reply", "Run", "Shell"]
 _JSON = "--json"
 _HELP = frozenset({"--help", "-h"})
 _END_OF_OPTIONS = "--"
+_WIDTH = 80
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -83,7 +85,8 @@ class Command(msgspec.Struct, frozen=True):
         lines = [f"usage: {self.name} {self.usage}".rstrip() + " [--json]", f"  {self.help}"]
         if self.aliases:
             lines.append(f"  also: {', '.join(self.aliases)}")
-        lines += [f"  {line}".rstrip() for line in self.more.splitlines()]
+        for paragraph in self.more.split("\n\n"):
+            lines += wrap(paragraph, _WIDTH, initial_indent="  ", subsequent_indent="  ")
         return "\n".join([*lines, f"example: {self.example or self.name}"])
 
 
