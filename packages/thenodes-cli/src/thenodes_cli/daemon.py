@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,6 +25,7 @@ from .log_levels import LogLevels
 from .log_lines import EventLines, LogFormat, LogRecords, left_out
 from .prompt.session import Prompt
 from .service_manager import ServiceManager
+from .settings.commands import ReadSettings, add_config_commands
 from .settings_reload import SettingsReload
 
 __all__ = ["Daemon", "run_daemon"]
@@ -52,7 +53,7 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: Settings
     config_file: Path | None
-    read: Callable[[], Settings]
+    read: ReadSettings
     level: Level
     log_format: LogFormat
     prompt: bool
@@ -82,6 +83,9 @@ async def run_daemon(daemon: Daemon) -> None:
     )
     source = None if daemon.config_file is None else str(daemon.config_file)
     reload = SettingsReload(node, daemon.settings, source, daemon.read)
+    add_config_commands(
+        node.commands, lambda: node.config, daemon.config_file, daemon.read, reload.run
+    )
     hang_up = _HangUp(node, ending, reload, manager)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, _interrupt, prompt, ending)

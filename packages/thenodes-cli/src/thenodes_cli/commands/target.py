@@ -64,15 +64,20 @@ def config_option(text: str) -> Callable[[F], F]:
     )
 
 
-def read_settings(config_file: Path | None, options: Mapping[str, Any]) -> Settings:
+def read_settings(
+    config_file: Path | None, options: Mapping[str, Any], *, file: Source | None = None
+) -> Settings:
     """The command's settings: options over the environment over the file.
 
-    Where no plugins directory is set, it is that of `thenodes plugin add`, once that is there.
+    With `file`, that is what the file says. Where no plugins directory is set, it is that of
+    `thenodes plugin add`, once that is there.
 
     Raises:
         ConfigError: names the source that cannot be used, and why.
     """
-    sources = [] if config_file is None else [read_file(config_file)]
+    if file is None and config_file is not None:
+        file = read_file(config_file)
+    sources = [] if file is None else [file]
     sources += [read_environment(os.environ), Source("options", options)]
     settings = settle([DEFAULTS, *sources])
     wheels = expand(settings.config.node.state_dir or DEFAULT_STATE_DIR) / ADDED_WHEELS

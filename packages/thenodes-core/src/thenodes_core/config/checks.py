@@ -60,6 +60,9 @@ def nearest_key(dotted: str) -> str:
     here = [key[len(prefix) :].partition(".")[0] for key in known if key.startswith(prefix)]
     close = [prefix + key for key in difflib.get_close_matches(name, here, n=1)]
     close += [key for key in known if key.rpartition(".")[2] == name]
+    if not close and not here:
+        close = difflib.get_close_matches(dotted, known, n=1)
+        here = list(dict.fromkeys(key.partition(".")[0] for key in known))
     if close:
         return f"; did you mean {close[0]}?"
     return f"; known here: {', '.join(dict.fromkeys(here))}"

@@ -105,6 +105,31 @@ CATALOGUE: Mapping[str, CommandText] = {
         "log level debug thenodes.relay",
         more="Of one logger, log records alone. The JSON log has every event all the same.",
     ),
+    "config show": CommandText(
+        "show the settings that apply, as TOML",
+        aliases=("config",),
+        more="What plugins preset is among them.",
+    ),
+    "config get": CommandText(
+        "show one setting, or one table, that applies", "<key>", "config get realm.name"
+    ),
+    "config set": CommandText(
+        "set a setting in the file the node was started with",
+        "<key> <value>",
+        "config set encryption.trust_policy.mode tofu",
+        more="The file has to pass its checks, or it stays as it is. What can be is taken over at\n"
+        "once, the rest when the node is started again. Lists are separated by commas.",
+    ),
+    "config unset": CommandText(
+        "take a setting out of that file, so that its default applies",
+        "<key>",
+        "config unset realm.code",
+    ),
+    "doctor": CommandText(
+        "look for what is wrong with the node, and tell what to do about it",
+        more="It looks at settings, files, disk, clock, certificate and port, and shakes hands with\n"
+        "each bootstrap address and relay that is not connected.",
+    ),
     "plugins": CommandText(
         "list the plugins, and how they stand",
         aliases=("plugin list",),

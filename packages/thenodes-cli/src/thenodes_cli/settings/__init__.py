@@ -1,0 +1,1 @@
+"""A node's configuration file: made, looked into and changed."""

@@ -1,0 +1,89 @@
+"""One setting of a TOML text changes, and nothing else of it."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thenodes_cli.settings.edit import NotEdited, with_value, without
+
+FILE = """\
+# mine
+port = 50001   # not the default
+
+[realm]
+# the flat
+name = 'Home'
+# version = "2.0"
+
+[network.relay]
+use = [
+    "a:1",  # first
+]
+"""
+
+
+def test_a_value_changes_in_its_place_and_keeps_its_comment() -> None:
+    edited = with_value(FILE, ["port"], 50002)
+
+    assert edited == FILE.replace("50001", "50002")
+
+
+def test_a_setting_that_stands_as_a_comment_is_set_there() -> None:
+    edited = with_value(FILE, ["realm", "version"], "3.0")
+
+    assert edited == FILE.replace('# version = "2.0"', 'version = "3.0"')
+
+
+def test_a_comment_of_another_table_is_not_taken() -> None:
+    edited = with_value(FILE, ["app_name"], "x")
+
+    assert '# version = "2.0"' in edited
+    assert tomllib.loads(edited)["app_name"] == "x"
+    assert tomllib.loads(edited)["realm"] == {"name": "Home"}
+
+
+def test_a_table_that_is_missing_is_made() -> None:
+    edited = with_value(FILE, ["encryption", "trust_policy", "mode"], "tofu")
+
+    assert edited.startswith(FILE)
+    assert tomllib.loads(edited)["encryption"] == {"trust_policy": {"mode": "tofu"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'realm = { name = "Home" }\n',
+        'realm.name = "Home"\nport = 1\n',
+        '[realm]\nname = "Home"\n[node]\nid = "a"\n[realm.x]\n',
+        'port = 1\r\n[realm]\r\nname = "Home"\r\n',
+    ],
+)
+def test_every_form_of_a_table_can_be_changed(text: str) -> None:
+    edited = with_value(text, ["realm", "name"], "Barn")
+
+    assert edited == text.replace("Home", "Barn")
+
+
+def test_a_value_below_another_value_is_refused() -> None:
+    with pytest.raises(NotEdited):
+        with_value("realm = 3\n", ["realm", "name"], "Home")
+
+
+def test_a_setting_is_taken_out_and_the_rest_stays() -> None:
+    edited = without(FILE, ["realm", "name"])
+
+    assert edited == FILE.replace("name = 'Home'\n", "")
+    assert without(FILE, ["realm", "code"]) is None
+
+
+@given(st.text(), st.sampled_from([["port"], ["realm", "name"], ["plugin", "kv", "x"]]))
+def test_any_text_comes_out_as_it_was_given(value: str, key: list[str]) -> None:
+    table = tomllib.loads(with_value(FILE, key, value))
+
+    for word in key:
+        table = table[word]
+    assert table == value
