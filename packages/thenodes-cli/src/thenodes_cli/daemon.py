@@ -17,10 +17,12 @@ import msgspec
 from thenodes_core import Node, Settings, Stall
 from thenodes_core.control.access import LocalAccess
 from thenodes_core.events.json_lines import EVENTS_FILE
+from thenodes_core.text import printable
 from thenodes_plugin_api import Level
 
 from .console import Console
 from .ending import Ending, exit_at_the_latest
+from .first_run import first_run_lines, is_first_run
 from .log_levels import LogLevels
 from .log_lines import EventLines, LogFormat, LogRecords, left_out
 from .prompt.session import Prompt
@@ -74,7 +76,9 @@ async def run_daemon(daemon: Daemon) -> None:
     node = Node(daemon.settings, sinks=sinks, on_stall=held)
     levels.add_command(node.commands)
     prompt = Prompt(LocalAccess(node.commands)) if daemon.prompt else None
-    serving = asyncio.ensure_future(_serve(node, console, manager, prompt))
+    is_first = is_first_run(daemon.settings, daemon.config_file)
+    welcomes = is_first and _format(daemon) is LogFormat.TEXT
+    serving = asyncio.ensure_future(_serve(node, console, manager, prompt, welcomes=welcomes))
     ending = Ending(
         node,
         serving,
@@ -100,8 +104,7 @@ async def run_daemon(daemon: Daemon) -> None:
 
 def _make_output(daemon: Daemon) -> tuple[Console, EventLines | None, LogLevels]:
     table = daemon.settings.config.logging
-    for_people = daemon.prompt or (sys.stderr is not None and sys.stderr.isatty())
-    chosen = daemon.log_format.chosen(for_people=for_people)
+    chosen = _format(daemon)
     console = Console(
         sys.stderr,
         per_second=_LINES_PER_SECOND if chosen is LogFormat.TEXT else None,
@@ -114,6 +117,11 @@ def _make_output(daemon: Daemon) -> tuple[Console, EventLines | None, LogLevels]
     if not table.disable_console:
         events = EventLines(console, chosen, level=daemon.level)
     return console, events, LogLevels(events, daemon.level)
+
+
+def _format(daemon: Daemon) -> LogFormat:
+    for_people = daemon.prompt or (sys.stderr is not None and sys.stderr.isatty())
+    return daemon.log_format.chosen(for_people=for_people)
 
 
 def _where_all_are(settings: Settings) -> str:
@@ -182,10 +190,17 @@ def _terminals() -> Sequence[int]:
 
 
 async def _serve(
-    node: Node, console: Console, manager: ServiceManager, prompt: Prompt | None
+    node: Node,
+    console: Console,
+    manager: ServiceManager,
+    prompt: Prompt | None,
+    *,
+    welcomes: bool,
 ) -> None:
     async with node:
         manager.ready(_status(node))
+        if welcomes:
+            _welcome(node, console, prompt=prompt is not None)
         # Not a TaskGroup, which would wrap what the prompt raises.
         told = asyncio.gather(_keep_alive(manager), _keep_told(node, manager))
         try:
@@ -193,6 +208,17 @@ async def _serve(
             exit_at_the_latest()
         finally:
             told.cancel()
+
+
+def _welcome(node: Node, console: Console, *, prompt: bool) -> None:
+    if node.state_dir is None:
+        return
+    bootstrap = node.config.bootstrap_nodes
+    told = first_run_lines(
+        node.state_dir, node.id, node.address, str(node.realm), bootstrap, prompt=prompt
+    )
+    for line in told:
+        console.write(printable(line), Level.INFO)
 
 
 async def _until_stopped(node: Node, console: Console, prompt: Prompt | None) -> None:

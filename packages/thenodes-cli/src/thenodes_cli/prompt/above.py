@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from .conversation import Conversation
+
 __all__ = ["LinesAbove"]
 
 _WAITING_LINES = 200
@@ -18,14 +20,23 @@ class LinesAbove:
     The input line is drawn again each time, which costs more than the lines. At most 200
     wait; further ones are left out, and told as a number. Nobody waits.
 
+    Lines that come while a command goes on answering are left out, too: whoever follows
+    events has them, and what `top` draws stays whole.
+
     Args:
+        talk: knows whether one does.
         show: prints text, whole lines, above the input line.
         seconds: from one print to the next.
     """
 
     def __init__(
-        self, show: Callable[[str], Awaitable[None]], *, seconds: float = _SECONDS
+        self,
+        talk: Conversation,
+        show: Callable[[str], Awaitable[None]],
+        *,
+        seconds: float = _SECONDS,
     ) -> None:
+        self._talk = talk
         self._show = show
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
@@ -36,6 +47,8 @@ class LinesAbove:
 
     def put(self, line: str) -> None:
         """Print a line soon. May be called from any thread."""
+        if self._talk.goes_on:
+            return
         if len(self._lines) >= _WAITING_LINES:
             self._left_out += 1
         else:

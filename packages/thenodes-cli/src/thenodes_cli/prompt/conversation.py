@@ -29,6 +29,11 @@ class Conversation:
         self._current: _Answering | None = None
         self._left: set[asyncio.Task[None]] = set()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether a command is answering again and again, which the screen is left to."""
+        return self._current is not None and self._current.goes_on
+
     async def say(self, line: str) -> None:
         """Show every answer to a line; returns when there are no more, or at `interrupt`.
 

@@ -68,7 +68,7 @@ class LineSplitter:
 async def run_plain(shell: PromptShell, talk: Conversation, console: Console) -> None:
     """Take lines until the operator quits or input ends."""
     asking = _Asking(shell) if sys.stdin.isatty() else None
-    above = LinesAbove(asking.show_above) if asking else None
+    above = LinesAbove(talk, asking.show_above) if asking else None
     printing = None
     if above is not None:
         console.redirect(above.put)

@@ -40,7 +40,13 @@ class Prompt:
 
     def interrupt(self) -> bool:
         """End the answer that is being given, as Ctrl-C does; False where there is none."""
-        return self._talk.interrupt()
+        if not self._talk.interrupt():
+            return False
+        if sys.stdout.isatty():
+            # Behind the ^C that a terminal shows.
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        return True
 
     async def run(self, console: Console, state_dir: Path | None) -> None:
         """Take lines until the operator leaves or input ends.

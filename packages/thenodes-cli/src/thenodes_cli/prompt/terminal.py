@@ -99,7 +99,7 @@ class Terminal:
         Raises:
             NoNode: the node is gone.
         """
-        above = LinesAbove(self._show_above)
+        above = LinesAbove(self._talk, self._show_above)
         tasks = [asyncio.ensure_future(run()) for run in (above.run, self._glances.run)]
         self._console.redirect(above.put)
         try:
