@@ -21,7 +21,9 @@ from thenodes_core.control.questions import CONTROL_SOCKET
 from thenodes_core.control.socket import ControlSocket
 
 SHOWN = {name: text for name, text in CATALOGUE.items() if not text.hidden}
-ELSEWHERE = {"help", "version"}
+# At the command line these are about files, where no node need run, and say so.
+OF_FILES = {name for name in SHOWN if name.split()[0] in ("config", "doctor")}
+ELSEWHERE = {"help", "version"} | OF_FILES
 
 
 @pytest.mark.parametrize("name", sorted(SHOWN.keys() - ELSEWHERE))
@@ -32,6 +34,14 @@ def test_every_command_of_a_node_is_there_with_its_help_and_example(name: str) -
     assert SHOWN[name].help[1:] in told
     assert " ".join(SHOWN[name].usage.split()) in told
     assert f"thenodes {SHOWN[name].example or name.removesuffix(' list')}" in told
+
+
+@pytest.mark.parametrize("name", sorted(OF_FILES))
+def test_what_is_about_files_is_there_with_help_of_its_own(name: str) -> None:
+    done = CliRunner().invoke(app, [*name.split(), "--help"])
+
+    assert done.exit_code == 0
+    assert "Example" in done.output
 
 
 def test_help_is_a_word_too() -> None:
