@@ -205,6 +205,12 @@ def test_the_configurations_of_the_guide_to_trust_are_valid() -> None:
         validate(make_config(tomllib.loads(example)).config)
 
 
+def test_the_configuration_of_the_guide_to_watching_is_valid() -> None:
+    (example,) = blocks(ROOT / "docs" / "how-to" / "monitoring.md", "toml")
+
+    assert make_config(tomllib.loads(example)).config.health.port == 9464
+
+
 def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
     relay, user = blocks(ROOT / "docs" / "how-to" / "relay.md", "toml")
 
