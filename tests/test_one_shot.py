@@ -152,6 +152,29 @@ def test_a_node_that_dies_ends_a_stream_with_an_error(answering: Path) -> None:
     assert error == (f"error: the node on {answering} has stopped, or closed the connection\n")
 
 
+def test_the_events_of_a_node_end_with_whoever_reads_them(start_node: StartNode) -> None:
+    node = start_node("node")
+    process = start("events", "--follow", "--json", "--state-dir", str(node.state_dir))
+    event = json.loads(first_line(process))
+    assert process.stdout is not None
+
+    process.stdout.close()
+
+    assert (event["type"], event["action"]) == ("system", "started")
+    assert ended(process) == (0, "")
+
+
+def test_the_events_of_a_node_that_stops_end_with_an_error(start_node: StartNode) -> None:
+    node = start_node("node")
+    process = start("events", "--follow", "--state-dir", str(node.state_dir))
+    first_line(process)
+
+    assert node.stop()[0] == 0
+
+    code, error = ended(process)
+    assert (code, "has stopped" in error) == (1, True)
+
+
 def test_where_no_node_runs_the_way_out_is_told(tmp_path: Path) -> None:
     for words in (("status",), ("plugin", "enable", "my"), ("relay", "status")):
         code, error = fails(*words, "--state-dir", str(tmp_path))
