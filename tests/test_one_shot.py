@@ -202,6 +202,7 @@ def test_the_socket_of_a_node_that_was_killed_is_no_node_and_the_next_one_takes_
     [
         (("peeers",), "no command 'peeers'; did you mean peers?"),
         (("kvstore", "get", "a"), "where it is a plugin's: thenodes exec kvstore get a"),
+        (("kvstore", "a", "--state-dir", "x"), "thenodes exec --state-dir x kvstore a"),
         (("kvstore", "\x1b[2J"), r"thenodes exec kvstore '\x1b[2J'"),
         (("trust", "promot"), "no command 'promot'; did you mean promote?"),
         (("status", "now"), "no node runs on data"),

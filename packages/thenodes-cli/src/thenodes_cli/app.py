@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import shlex
+from collections.abc import Sequence
 
 import click
 from click.shell_completion import CompletionItem
@@ -105,8 +106,21 @@ class _App(NearestGroup):
         said = super().unknown(ctx, args)
         if "did you mean" in said:
             return said
-        line = printable(shlex.join(args), most=_SHOWN)
+        line = printable(shlex.join(_options_first(args)), most=_SHOWN)
         return f"no command {args[0]!r}; where it is a plugin's: thenodes exec {line}"
+
+
+def _options_first(args: Sequence[str]) -> Sequence[str]:
+    """The words as `exec` takes them: what names the node before the line."""
+    options: list[str] = []
+    line: list[str] = []
+    rest = iter(args)
+    for word in rest:
+        if word in ("--state-dir", "--config"):
+            options += [word, next(rest, "")]
+        else:
+            (options if word.startswith(("--state-dir=", "--config=")) else line).append(word)
+    return [*options, *line]
 
 
 def _imported(module: str, attribute: str) -> click.Command:
