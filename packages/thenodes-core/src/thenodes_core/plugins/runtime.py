@@ -333,13 +333,13 @@ class PluginRuntime:
         until = now + _ROUND_SECONDS
         while waiting and now < until and not self._interrupted:
             # Timed by batch, whose end is the next one's beginning: no look at the clock is added.
-            freed, calls, began = 0, 0, now
+            freed, calls, told, began = 0, 0, 0, now
             try:
-                for _ in range(min(len(waiting), _BATCH_ITEMS)):
+                for calls in range(1, 1 + min(len(waiting), _BATCH_ITEMS)):
                     if self._prompts_waiting or self._halted:
+                        calls -= 1
                         break
                     self._item = item = waiting.popleft()
-                    calls += 1
                     if type(item) is Message:
                         # Per batch, and not one by one: a call each would be felt.
                         if item.payload is not None:
@@ -353,8 +353,8 @@ class PluginRuntime:
                         await self._give_tracked(item)
                     else:
                         now = self._clock.monotonic()
-                        self.hook_times.add("on_message", calls - 1, now - began)
-                        calls = 0
+                        self.hook_times.add("on_message", calls - 1 - told, now - began)
+                        told = calls
                         self._hook_name = "on_peer"
                         began = await self._give_change(item, now)  # type: ignore[arg-type]
             except PayloadError as error:
@@ -367,7 +367,7 @@ class PluginRuntime:
             finally:
                 inbox.free(freed)
                 now = self._clock.monotonic()
-                self.hook_times.add("on_message", calls, now - began)
+                self.hook_times.add("on_message", calls - told, now - began)
         self._hook_name, self._item = "", None
         self._dropping = self._dropping and not self._inbox.roomy
 
