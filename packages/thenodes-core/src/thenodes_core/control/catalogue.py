@@ -91,6 +91,20 @@ CATALOGUE: Mapping[str, CommandText] = {
         more="It says how far the text came: sent, or stored at a relay until the peer is back. A\n"
         "node whose plugins take no texts shows it as the event text_received.",
     ),
+    "ping": CommandText(
+        "measure how long a peer takes to answer",
+        "<peer> [COUNT]",
+        "ping k7qa 10",
+        more="COUNT is how often, once a second; 4 without it, at most 1000. The connection\n"
+        "answers, not the peer's plugins. Of a node behind a relay, the relay is pinged.",
+    ),
+    "top": CommandText(
+        "watch throughput, sessions and queues, once a second",
+        "[--once]",
+        more="Bytes are of frames, without the WebSocket and TLS around them; QUEUE is what waits\n"
+        "for the peer, RTT the newest round trip. --once shows one second and ends; --json\n"
+        "writes an object a second. Elsewhere q or Ctrl-C ends it.",
+    ),
     "events": CommandText(
         "what happened lately, and with --follow what happens",
         "[COUNT] [--follow] [--level LEVEL] [--filter TEXT]",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
-import msgspec
-
 from thenodes_plugin_api import NotConnected, RequestTimeout
 
 from ..clock import Clock
+from ..session.numbers import SessionNumbers
 from ..session.session import Session
 from ..session.tally import Traffic
 
@@ -17,30 +16,6 @@ __all__ = ["SessionNumbers", "SessionsNumbers"]
 
 # As many as the event loop asks at once without being late for others.
 _PINGS_AT_ONCE = 200
-
-
-class SessionNumbers(msgspec.Struct, frozen=True):
-    """What one session carried.
-
-    Attributes:
-        node_id: the peer.
-        sent_frames: given to its connection; of the node's own, too.
-        sent_bytes: theirs.
-        received_frames: taken from it.
-        received_bytes: theirs.
-        queued_frames: that wait to be sent.
-        queued_bytes: theirs.
-        rtt_seconds: the newest round trip; None where the peer has not answered yet.
-    """
-
-    node_id: str
-    sent_frames: int
-    sent_bytes: int
-    received_frames: int
-    received_bytes: int
-    queued_frames: int
-    queued_bytes: int
-    rtt_seconds: float | None
 
 
 class SessionsNumbers:
@@ -90,6 +65,7 @@ def _numbers(node_id: str, session: Session) -> SessionNumbers:
     sent, received, outbox = session.tally.sent, session.tally.received, session.outbox
     return SessionNumbers(
         node_id=node_id,
+        since=session.info.connected_at,
         sent_frames=sent.frames,
         sent_bytes=sent.bytes,
         received_frames=received.frames,
