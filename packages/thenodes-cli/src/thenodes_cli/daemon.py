@@ -253,5 +253,5 @@ async def _keep_told(node: Node, manager: ServiceManager) -> None:
 
 def _status(node: Node) -> str:
     count = len(node.peers.all())
-    peers = "1 peer" if count == 1 else f"{count} peers"
+    peers = {0: "no peers", 1: "1 peer"}.get(count, f"{count} peers")
     return f"{peers}; {node.id} listens on {node.address}, realm {node.realm}"
