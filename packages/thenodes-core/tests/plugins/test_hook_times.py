@@ -86,3 +86,23 @@ def test_what_is_never_called_is_not_there() -> None:
     times.add("on_message", 0, 0.1)
 
     assert list(times) == []
+
+
+async def test_a_change_of_peers_that_raises_is_no_message(
+    start: Start, clock: ManualClock
+) -> None:
+    class Raiser(Sleeper):
+        async def on_peer(self, change: PeerJoined | PeerLeft, ctx: PluginContext) -> None:
+            raise ValueError("no")
+
+    runtime = await start(Raiser())
+    text = Message(Text("x"), None, "b", "here")
+
+    runtime.offer([text, PeerJoined(PEER), text, PeerLeft(PEER)])
+    await clock.advance(3)
+
+    assert taken(runtime.hook_times) == {
+        "on_start": (1, 0.0),
+        "on_message": (2, 0.5),
+        "on_peer": (2, 0.0),
+    }
