@@ -33,11 +33,13 @@ _COMMANDS = {
     "version": ("version", "Show the versions of the installed packages."),
 }
 
-# Those of a running node that do something of their own where none runs: (module, attribute).
+# Those of a running node that do something of their own where none runs, or on a terminal:
+# (module, attribute).
 _ALSO_STOPPED = {
     "peers": ("peers", "command"),
     "known": ("peers", "known"),
-    "plugins": ("plugin.node", "plugins"),
+    "top": ("top", "command"),
+    "plugins": ("plugins", "command"),
 }
 
 _OF_THE_PROMPT = frozenset({"help", "version"})

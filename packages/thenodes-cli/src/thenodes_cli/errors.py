@@ -3,7 +3,7 @@
 | exit code | meaning |
 | --- | --- |
 | 0 | fine |
-| 1 | failed while running: port taken, state directory in use, no node there, nobody takes the answer |
+| 1 | failed while running: port taken, directory in use, no node there, output closed |
 | 2 | usage or configuration |
 | 78 | plugins were rejected, and `--strict-plugins` or `plugins.strict` is set |
 | 130 | Ctrl-C while a running node has not answered yet |

@@ -24,6 +24,7 @@ __all__ = [
     "DEFAULTS",
     "DEFAULT_STATE_DIR",
     "config_option",
+    "named_state_dir",
     "read_settings",
     "resolve_state_dir",
     "target_options",
@@ -45,7 +46,7 @@ def target_options(function: F) -> F:
     """Add `--config` and `--state-dir` to a command."""
     state_dir = click.option(
         "--state-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=click.Path(path_type=Path, file_okay=False, readable=False),
         help=f"The node's state directory.  [default: {DEFAULT_STATE_DIR}]",
     )
     return config_option("The node's configuration file; its state_dir is used.")(
@@ -97,6 +98,16 @@ def resolve_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
         source = click.get_current_context().get_parameter_source("config_file")
         if config_file is not None and source is click.core.ParameterSource.COMMANDLINE:
             raise ConfigError("--config and --state-dir both name a node: give one of them")
+    return named_state_dir(config_file, state_dir)
+
+
+def named_state_dir(config_file: Path | None, state_dir: Path | None) -> Path:
+    """The state directory that `--state-dir` names, or else the configuration.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    if state_dir is not None:
         return expand(state_dir)
     config = read_settings(config_file, {}).config
     return expand(config.node.state_dir or DEFAULT_STATE_DIR)

@@ -11,7 +11,7 @@ from thenodes_core.errors import NoNode
 
 from ..asking import ask_and_show
 from ..nearest import NearestGroup
-from ..node_files import read_node_files
+from .target import named_state_dir
 from .words import words_command
 
 __all__ = ["command"]
@@ -36,15 +36,15 @@ def command() -> None:
 
 
 def _ask(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
-    files = read_node_files(config_file, state_dir)
     try:
-        ask_and_show(files.state_dir, line, as_json=as_json)
+        ask_and_show(named_state_dir(config_file, state_dir), line, as_json=as_json)
     except NoNode:
         # Imported here: it loads the keys' libraries, which asking a node does not need.
+        from ..node_files import read_node_files
         from ..output import emit
         from ..stopped_node import run_stopped
 
-        reply = run_stopped(files, line)
+        reply = run_stopped(read_node_files(config_file, state_dir), line)
         emit(reply.text, reply.data, as_json=as_json)
 
 

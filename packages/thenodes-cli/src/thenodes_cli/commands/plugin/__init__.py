@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ..plugins import changes, info, list_
 from .author import build, check, sign, test, verify
-from .node import add, changes, info, list_, remove
+from .node import add, remove
 
 __all__ = ["command"]
 

@@ -1,25 +1,21 @@
-"""`thenodes plugin add`, `remove`, `list`, `info`, `enable`, `disable`, `reload`: a node's."""
+"""`thenodes plugin add` and `remove`: the plugins of a node, whether it runs or not."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from thenodes_core.control.catalogue import CATALOGUE
-from thenodes_core.errors import CommandError, CommandFailed, NoNode
+from thenodes_core.errors import CommandError, CommandFailed
 
-from ...asking import ask_and_show
 from ...node_files import read_node_files
 from ...output import emit, lines
 from ...plugins import added
 from ..target import target_options
 from ..words import json_option as _json
-from ..words import words_command
 
-__all__ = ["add", "changes", "info", "list_", "plugins", "remove"]
+__all__ = ["add", "remove"]
 
 _PATH = click.Path(path_type=Path)
 
@@ -100,37 +96,3 @@ def remove(plugin_id: str, config_file: Path | None, state_dir: Path | None, as_
     gone = added.remove(plugin_id, read_node_files(config_file, state_dir))
     files = "".join(f"\n  {file}" for file in gone.files)
     emit(f"removed {plugin_id}{files}", gone, as_json=as_json)
-
-
-def _ask(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
-    ask_and_show(read_node_files(config_file, state_dir).state_dir, line, as_json=as_json)
-
-
-def _look(config_file: Path | None, state_dir: Path | None, line: str, as_json: bool) -> None:
-    files = read_node_files(config_file, state_dir)
-    try:
-        ask_and_show(files.state_dir, line, as_json=as_json)
-    except NoNode:
-        # Imported here: asking a node that runs does not need it.
-        from ...plugins.stopped import look
-
-        reply = look(files, line)
-        emit(reply.text, reply.data, as_json=as_json)
-
-
-_OF_A_STOPPED_NODE = "Of a node that is stopped, what it would load; then no code of theirs is run."
-
-
-def _lister(name: str) -> click.Command:
-    return words_command(name, CATALOGUE["plugins"], _look, more=_OF_A_STOPPED_NODE)
-
-
-plugins = _lister("plugins")
-list_ = _lister("plugin list")
-info = words_command("plugin info", CATALOGUE["plugin info"], _look)
-
-
-def changes() -> Sequence[click.Command]:
-    """What changes a plugin while its node runs: each is the prompt's command of that name."""
-    names = [f"plugin {verb}" for verb in ("enable", "disable", "reload")]
-    return [words_command(name, CATALOGUE[name], _ask) for name in names]
