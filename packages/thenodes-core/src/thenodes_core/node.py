@@ -31,6 +31,7 @@ from thenodes_plugin_api import (
 from .clock import Clock, SystemClock
 from .config import (
     Config,
+    DiscoveryTable,
     Settings,
     TrustPolicyTable,
     expand,
@@ -248,6 +249,19 @@ class Node:
         """How every plugin stands, the rejected ones last."""
         return plugin_lines(self._host)
 
+    def reload_network(self, bootstrap_nodes: Sequence[str], table: DiscoveryTable) -> None:
+        """Take other addresses to dial, and other numbers for discovery, while the node runs.
+
+        Sessions go on. Whether there is discovery at all stays as it is.
+
+        Raises:
+            ValueError: one is no address; then nothing changes.
+        """
+        nodes = tuple(bootstrap_nodes)
+        self._started.use_addresses(nodes, table)
+        table = structs.replace(table, enabled=self.config.discovery.enabled)
+        self.config = structs.replace(self.config, bootstrap_nodes=nodes, discovery=table)
+
     async def reload_plugin(self, plugin_id: str) -> str:
         """Load a plugin anew; see `PluginChanges.reload`."""
         return await self._host.changes.reload(plugin_id)
@@ -462,7 +476,7 @@ class Node:
             self._started,
             self._host,
             self.known,
-            relaying.received,
+            relaying,
             self._readiness,
             self._recent,
             self._supervisor,

@@ -13,27 +13,36 @@ from thenodes_plugin_api import PeerRecord
 
 from ._version import __version__
 from .clock import Clock
-from .config import Config, uses_tls
+from .config import Config, RelayTable, uses_tls
 from .control.builtin import add_builtin_commands
 from .control.commands import CommandTable
 from .control.events import add_events_command
+from .control.peers import add_peer_commands
+from .control.ping import add_ping_command
 from .control.plugins import add_plugin_commands
-from .control.status import NodeStatus, PluginLine
+from .control.status import Glance, NodeStatus, PluginLine, RelayLine
+from .control.texts import add_send_command
+from .control.top import add_top_command
 from .control.trust import add_trust_commands
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.recent import RecentEvents
 from .health.lag import LoopLag
 from .health.listener import HealthListener
+from .health.live import Live
 from .health.readiness import Readiness
 from .health.readings import Parts
+from .neighbours import Neighbours
 from .network import PeerNetwork
 from .peers.store import KnownPeers
 from .plugins.host import PluginHost
-from .store.received import ReceivedIds
+from .plugins.unread import UnreadTexts
+from .relayed.relaying import Relaying
 from .supervisor import Supervisor
 
 __all__ = ["Operation", "plugin_lines"]
+
+_RELAY = "relay"
 
 
 class Operation:
@@ -45,7 +54,7 @@ class Operation:
         network: its peers.
         host: its plugins.
         known: the addresses that it knows.
-        received: the reliable messages that its plugins had.
+        relaying: its part in relaying.
         readiness: whether it is ready.
         recent: what happened lately.
         supervisor: told of defects.
@@ -62,7 +71,7 @@ class Operation:
         network: PeerNetwork,
         host: PluginHost,
         known: KnownPeers,
-        received: ReceivedIds,
+        relaying: Relaying,
         readiness: Readiness,
         recent: RecentEvents,
         supervisor: Supervisor,
@@ -80,6 +89,9 @@ class Operation:
         self._counters = counters
         self._clock = clock
         self._started_at = started_at
+        self._paths = relaying.paths
+        self._neighbours = Neighbours(network, known, relaying.outbound, relaying.paths, clock)
+        host.roster.take_texts(UnreadTexts(events, counters, clock).take)
         self._stack = AsyncExitStack()
         self.lag = LoopLag()
         parts = Parts(
@@ -87,12 +99,13 @@ class Operation:
             network,
             host.roster,
             known,
-            received,
+            relaying.received,
             counters,
             readiness,
             self.lag,
             started_at,
         )
+        self._live = Live(network, host.roster, known, relaying.paths, self.lag, clock)
         self._health = HealthListener(config.health, parts, supervisor, events, clock)
 
     async def __aenter__(self) -> Self:
@@ -118,9 +131,13 @@ class Operation:
     def add_commands(self, table: CommandTable) -> None:
         """Add all commands of the node's own, and the shells of its plugins."""
         add_builtin_commands(table, self)
+        add_peer_commands(table, self._neighbours)
+        add_send_command(table, self._neighbours)
         add_trust_commands(table, self._network.trust)
         add_plugin_commands(table, self)
         add_events_command(table, self._recent)
+        add_ping_command(table, self._live)
+        add_top_command(table, self._live)
         table.replace_shells(self._host.shells())
 
     def status(self) -> NodeStatus:
@@ -144,7 +161,46 @@ class Operation:
             dialling=network.dialling,
             plugins=self.plugins(),
             counters=self._counters.snapshot(),
+            advertised=self._advertised(),
+            relayed=self._relayed(),
+            relays=self._relays(),
+            is_relay=config.network.relay.enabled,
+            problems=self._recent.problems,
+            unread=self._recent.unread,
+            at=self._clock.time(),
         )
+
+    def glance(self) -> Glance:
+        """What a toolbar shows of it."""
+        local = self._network.peers.local
+        relays = self._relays()
+        connected = sum(relay.is_connected for relay in relays)
+        parts = ["is a relay"] if self._config.network.relay.enabled else []
+        if self._config.network.relay.is_user:
+            parts.append(f"{connected} of {len(relays)} relays")
+        return Glance(
+            node_id=local.node_id,
+            realm=str(local.realm),
+            peers=len(self._network.peers.all()),
+            relay=", ".join(parts) or None,
+            errors=self._recent.unread,
+        )
+
+    def mark_read(self) -> None:
+        """Somebody has looked at the warnings and errors."""
+        self._recent.mark_read()
+
+    def _advertised(self) -> Sequence[str]:
+        listen_addr = self._network.peers.local.listen_addr
+        own = [] if listen_addr is None else [listen_addr]
+        return [*own, *self._config.transport.public_hosts]
+
+    def _relayed(self) -> int:
+        peers = self._network.peers
+        return sum(peers.get(path.node_id) is None for path in self._paths.all())
+
+    def _relays(self) -> Sequence[RelayLine]:
+        return _relay_lines(self._config.network.relay, self._network)
 
     def known_peers(self) -> Sequence[PeerRecord]:
         """The addresses that it knows, newest success first."""
@@ -165,6 +221,27 @@ class Operation:
     async def disable_plugin(self, plugin_id: str) -> str:
         """Stop a plugin; see `PluginChanges.disable`."""
         return await self._host.changes.disable(plugin_id)
+
+
+def _relay_lines(table: RelayTable, network: PeerNetwork) -> Sequence[RelayLine]:
+    """The relays that a node uses, as far as its configuration or a session tells."""
+    dials = {dial.address: dial for dial in network.dialling}
+    lines = []
+    for name in table.use:
+        dial = dials.get(name)
+        node_id = name if dial is None else dial.node_id
+        is_connected = network.peers.get(node_id or "") is not None
+        state = "not connected" if dial is None else " ".join((dial.state, dial.error)).strip()
+        lines.append(RelayLine(name, node_id, is_connected, "connected" if is_connected else state))
+    if table.selection == "rendezvous":
+        named = {line.node_id for line in lines}
+        found = [peer for peer in network.peers.all() if _RELAY in peer.capabilities]
+        lines += [
+            RelayLine(peer.node_id, peer.node_id, is_connected=True, detail="connected")
+            for peer in found
+            if peer.node_id not in named
+        ]
+    return lines
 
 
 def plugin_lines(host: PluginHost) -> Sequence[PluginLine]:

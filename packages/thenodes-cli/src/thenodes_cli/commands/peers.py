@@ -43,7 +43,7 @@ def _ask_known(config_file: Path | None, state_dir: Path | None, line: str, as_j
 
 def _show_file(config_file: Path | None, directory: Path, *, as_json: bool) -> None:
     # Imported here: asking a node that runs does not need it.
-    from thenodes_core.control.status import render_known
+    from thenodes_core.control.known import render_known
     from thenodes_core.store.peers_file import PEERS_FILE, PeersFile
 
     table = read_settings(config_file, {}).config.network.persistence

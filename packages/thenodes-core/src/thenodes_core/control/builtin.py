@@ -10,7 +10,8 @@ from thenodes_plugin_api import PeerRecord
 from ..errors import CommandError
 from .catalogue import CATALOGUE
 from .commands import Command, CommandTable, Reply
-from .status import NodeStatus, render_known, render_peers, render_status
+from .known import add_known_command
+from .status import StatusView, add_status_commands
 
 __all__ = ["BUILTIN_COMMANDS", "NodeView", "add_builtin_commands"]
 
@@ -20,12 +21,8 @@ BUILTIN_COMMANDS = frozenset(
 """First words of the node's own commands, which no plugin may take."""
 
 
-class NodeView(Protocol):
+class NodeView(StatusView, Protocol):
     """What these commands look at."""
-
-    def status(self) -> NodeStatus:
-        """The node, now."""
-        ...
 
     def known_peers(self) -> Sequence[PeerRecord]:
         """The addresses that it knows."""
@@ -33,7 +30,7 @@ class NodeView(Protocol):
 
 
 def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
-    """Add `help`, `version`, `peers` and `status`."""
+    """Add `help`, `version`, `status`, `glance` and `known`."""
 
     async def show_help(words: Sequence[str]) -> Reply:
         return _help(table, words)
@@ -46,26 +43,10 @@ def add_builtin_commands(table: CommandTable, node: NodeView) -> None:
             f"TheNodes {status.version}, node {status.node_id}, realm {status.realm}", data
         )
 
-    async def peers(words: Sequence[str]) -> Reply:
-        _expect_none("peers", words)
-        connected = node.status().peers
-        return Reply(render_peers(connected), connected)
-
-    async def known(words: Sequence[str]) -> Reply:
-        _expect_none("known", words)
-        records = node.known_peers()
-        return Reply(render_known(records), records)
-
-    async def show_status(words: Sequence[str]) -> Reply:
-        _expect_none("status", words)
-        status = node.status()
-        return Reply(render_status(status), status)
-
     table.define("help", show_help)
     table.define("version", version)
-    table.define("peers", peers)
-    table.define("known", known)
-    table.define("status", show_status)
+    add_status_commands(table, node)
+    add_known_command(table, node.known_peers)
 
 
 def _expect_none(name: str, words: Sequence[str]) -> None:

@@ -1,24 +1,36 @@
-"""What a node tells of itself, as data and as text."""
+"""The commands `status` and `glance`: what a node tells of itself, as data and as text."""
 
 from __future__ import annotations
 
-import time
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
-from thenodes_plugin_api import PeerInfo, PeerRecord
+from thenodes_plugin_api import Event, PeerInfo
 
+from ..errors import CommandError
+from ..events.console import describe
 from ..text import printable
+from .commands import CommandTable, Reply
+from .table import duration, section
 
 __all__ = [
     "DialStatus",
+    "Glance",
     "NodeStatus",
     "PluginLine",
-    "render_known",
-    "render_peers",
+    "RelayLine",
+    "StatusView",
+    "add_status_commands",
     "render_status",
 ]
+
+_WIDTH = 80 - 11
+_SHOWN_PROBLEMS = 5
+_COUNTERS = "--counters"
 
 
 class DialStatus(msgspec.Struct, frozen=True):
@@ -59,6 +71,22 @@ class PluginLine(msgspec.Struct, frozen=True):
     prefix: str | None = None
 
 
+class RelayLine(msgspec.Struct, frozen=True):
+    """A relay that this node has its messages carried by.
+
+    Attributes:
+        name: as the configuration names it, or its node id.
+        node_id: its node id, where that is known.
+        is_connected: whether there is a session with it.
+        detail: how it stands.
+    """
+
+    name: str
+    node_id: str | None
+    is_connected: bool
+    detail: str
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A running node.
 
@@ -74,12 +102,19 @@ class NodeStatus(msgspec.Struct, frozen=True):
         pid: its process.
         started_at: Unix seconds.
         uptime_seconds: since then.
-        tls: whether connections to it are encrypted.
-        health: where it tells machines how it is; None where it does not.
         peers: who is connected.
         dialling: addresses that it stays connected with.
         plugins: loaded and rejected.
         counters: counts since the start.
+        tls: whether connections to it are encrypted.
+        health: where it tells machines how it is; None where it does not.
+        advertised: where it says in every HELLO that it listens, and the names of a proxy.
+        relayed: how many nodes were lately reached or heard through relays alone.
+        relays: those in use.
+        is_relay: whether it carries messages of others.
+        problems: the last warnings and errors, oldest first.
+        unread: how many warnings and errors nobody has looked at.
+        at: when this was so, Unix seconds.
     """
 
     version: str
@@ -99,85 +134,152 @@ class NodeStatus(msgspec.Struct, frozen=True):
     counters: Mapping[str, int]
     tls: bool = False
     health: str | None = None
+    advertised: Sequence[str] = ()
+    relayed: int = 0
+    relays: Sequence[RelayLine] = ()
+    is_relay: bool = False
+    problems: Sequence[Event] = ()
+    unread: int = 0
+    at: float = 0.0
 
 
-def render_status(status: NodeStatus) -> str:
-    """The status for people."""
-    lines = [
-        f"node       {status.node_id}",
-        f"key        {status.fingerprint}",
-        f"realm      {status.realm}",
-        f"listening  {status.listening}{' with TLS' if status.tls else ''}",
-        f"up         {_duration(status.uptime_seconds)} (process {status.pid})",
-        f"state      {status.state_dir or 'temporary, gone when the node stops'}",
+class Glance(msgspec.Struct, frozen=True):
+    """What a toolbar shows.
+
+    Attributes:
+        node_id: the node's id.
+        realm: code and version.
+        peers: how many are connected.
+        relay: how it stands with relays, in a word or two; None where it has to do with none.
+        errors: warnings and errors that nobody has looked at.
+    """
+
+    node_id: str
+    realm: str
+    peers: int
+    relay: str | None
+    errors: int
+
+
+class StatusView(Protocol):
+    """What these commands look at."""
+
+    def status(self) -> NodeStatus:
+        """The node, now."""
+        ...
+
+    def glance(self) -> Glance:
+        """What a toolbar shows of it; quick."""
+        ...
+
+    def mark_read(self) -> None:
+        """Somebody has looked at the warnings and errors."""
+        ...
+
+
+def add_status_commands(table: CommandTable, view: StatusView) -> None:
+    """Add `status` and `glance`."""
+
+    async def status(words: Sequence[str]) -> Reply:
+        if list(words) not in ([], [_COUNTERS]):
+            got = " ".join(words)
+            raise CommandError(f"status takes no arguments but {_COUNTERS}, got {got!r}")
+        now = view.status()
+        view.mark_read()
+        return Reply(render_status(now, counters=bool(words)), now)
+
+    async def glance(words: Sequence[str]) -> Reply:
+        if list(words) == ["read"]:
+            view.mark_read()
+        elif words:
+            raise CommandError(f"glance takes no arguments but read, got {' '.join(words)!r}")
+        now = view.glance()
+        relay = f", {now.relay}" if now.relay else ""
+        return Reply(
+            f"{now.node_id} {now.realm}, {now.peers} peers{relay}, {now.errors} unread", now
+        )
+
+    table.define("status", status)
+    table.define("glance", glance)
+
+
+def render_status(status: NodeStatus, *, counters: bool = False) -> str:
+    """The status for people, within 80 columns.
+
+    Args:
+        status: the node's.
+        counters: whether what was counted is told, too.
+    """
+    facts = [
+        ("app", status.app_name),
+        ("node", status.node_id),
+        ("key", status.fingerprint),
+        ("realm", status.realm),
+        ("up", f"{duration(status.uptime_seconds)} (process {status.pid})"),
+        ("listening", f"{status.listening}{' with TLS' if status.tls else ''}"),
+        ("advertised", ", ".join(status.advertised)),
+        ("health", status.health),
+        ("state", status.state_dir or "temporary, gone when the node stops"),
+        ("sessions", _sessions(status)),
     ]
-    if status.health:
-        lines.insert(4, f"health     {status.health}")
-    if status.app_name:
-        lines.insert(0, f"app        {status.app_name}")
-    lines += _section("peers", [_peer_line(peer) for peer in status.peers])
-    lines += _section("bootstrap", [_dial_line(dial) for dial in status.dialling])
-    lines += _section("plugins", [_plugin_line(plugin) for plugin in status.plugins])
-    lines += _section("counters", [f"{name} {count}" for name, count in status.counters.items()])
+    lines = [line for name, fact in facts if fact for line in section(name, [printable(fact)])]
+    lines += section("relays", _wrapped(_relay_lines(status)))
+    lines += section("bootstrap", _wrapped([_dial_line(dial) for dial in status.dialling]))
+    lines += section("plugins", _wrapped([_plugin_line(plugin) for plugin in status.plugins]))
+    lines += section("errors", _problem_lines(status))
+    if counters:
+        counts = [f"{name} {count}" for name, count in status.counters.items()]
+        lines += section("counters", [printable(count) for count in counts])
     return "\n".join(lines)
 
 
-def render_peers(peers: Sequence[PeerInfo]) -> str:
-    """The connected peers for people."""
-    if not peers:
-        return "no peers connected"
-    return "\n".join(_peer_line(peer) for peer in peers)
+def _wrapped(texts: Sequence[str]) -> list[str]:
+    return [
+        line
+        for text in texts
+        for line in textwrap.wrap(printable(text), _WIDTH, subsequent_indent="  ")
+    ]
 
 
-def render_known(records: Sequence[PeerRecord]) -> str:
-    """The known addresses for people."""
-    if not records:
-        return "no addresses known"
-    width = max(len(record.addr) for record in records)
-    return "\n".join(_known_line(record, width) for record in records)
+def _sessions(status: NodeStatus) -> str:
+    if not status.peers:
+        told = "none"
+    else:
+        ways = Counter(str(peer.direction) for peer in status.peers)
+        encodings = Counter(peer.encoding for peer in status.peers)
+        parts = [
+            f"{count} {name}" for counts in (ways, encodings) for name, count in counts.items()
+        ]
+        told = f"{len(status.peers)} ({', '.join(parts)})"
+    if status.relayed:
+        told += f"; {status.relayed} more lately through relays"
+    return f"{told}; peers lists them" if status.peers or status.relayed else told
 
 
-def _known_line(record: PeerRecord, width: int) -> str:
-    last = "never answered"
-    if record.last_success_epoch is not None:
-        moment = time.localtime(record.last_success_epoch)
-        last = f"answered {time.strftime('%Y-%m-%d %H:%M:%S', moment)}"
-    line = f"{record.addr:<{width}}  {record.source.value:<9}  {last}"
-    if record.failures:
-        line += f", {record.failures} {'failure' if record.failures == 1 else 'failures'} since"
-    return printable(line + (f"  {record.node_id}" if record.node_id else ""))
-
-
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    if not lines:
-        return [f"{title:<10} none"]
-    first, *rest = lines
-    return [f"{title:<10} {first}", *(" " * 11 + line for line in rest)]
-
-
-def _peer_line(peer: PeerInfo) -> str:
-    since = time.strftime("%H:%M:%S", time.localtime(peer.connected_at))
-    kind = f" {peer.node_type}" if peer.node_type else ""
-    line = f"{peer.node_id}{kind} {peer.direction} {peer.address} {peer.encoding} since {since}"
-    if peer.capabilities:
-        line += f" [{', '.join(peer.capabilities)}]"
-    return printable(line)
+def _relay_lines(status: NodeStatus) -> list[str]:
+    lines = [f"{relay.name} {relay.detail}" for relay in status.relays]
+    return [*lines, "this node is one"] if status.is_relay else lines
 
 
 def _dial_line(dial: DialStatus) -> str:
-    return printable(f"{dial.address} {dial.state}" + (f": {dial.error}" if dial.error else ""))
+    return f"{dial.address} {dial.state}" + (f": {dial.error}" if dial.error else "")
 
 
 def _plugin_line(plugin: PluginLine) -> str:
     version = f" {plugin.version}" if plugin.version else ""
     line = f"{plugin.id}{version} {plugin.state} ({plugin.source})"
-    return printable(line + (f": {plugin.detail}" if plugin.detail else ""))
+    return line + (f": {plugin.detail}" if plugin.detail else "")
 
 
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    shown = [f"{number} {unit}" for number, unit in parts if number]
-    return " ".join(shown[:2]) or "0 s"
+def _problem_lines(status: NodeStatus) -> list[str]:
+    if not status.problems:
+        return []
+    newest = list(status.problems)[-_SHOWN_PROBLEMS:]
+    lines = [
+        f"{duration(status.at - event.at)} ago, {event.level}: {describe(event)}"
+        for event in reversed(newest)
+    ]
+    cut = [line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…" for line in lines]
+    if len(status.problems) > len(newest) or status.unread > len(newest):
+        cut.append("more: events --level warning")
+    return cut

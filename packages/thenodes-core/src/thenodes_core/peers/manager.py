@@ -267,6 +267,17 @@ class PeerManager:
         certificate = None if session is None else session.hello.certificate
         return None if certificate is None else hashlib.sha256(certificate).digest()
 
+    def public_key(self, node_id: str) -> bytes | None:
+        """A connected peer's key; None where it showed none."""
+        session = self._sessions.get(node_id)
+        return None if session is None else session.hello.public_key
+
+    def end(self, node_id: str, ending: Ending) -> None:
+        """End the session with a peer, if there is one: what is queued is sent first."""
+        session = self._sessions.get(node_id)
+        if session is not None:
+            session.end(ending)
+
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until a peer with that id is connected."""
         while (peer := self.get(node_id)) is None:

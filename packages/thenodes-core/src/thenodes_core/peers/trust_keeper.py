@@ -89,6 +89,18 @@ class TrustKeeper:
         known = self.store.is_trusted(fingerprint) or fingerprint in pins
         return known and not self.store.is_rejected(fingerprint)
 
+    def standing(self, fingerprint: str | None) -> str:
+        """How a key stands: `rejected`, `pinned`, `trusted`, `observed`, `unknown`, `no key`."""
+        if fingerprint is None:
+            return "no key"
+        stands = {
+            "rejected": self.store.is_rejected(fingerprint),
+            "pinned": fingerprint in self._table.trust_policy.pin_fingerprints,
+            "trusted": self.store.is_trusted(fingerprint),
+            "observed": fingerprint in self.store.observed,
+        }
+        return next((word for word, is_so in stands.items() if is_so), "unknown")
+
     def on_change(self, told: Callable[[], None]) -> None:
         """Call `told` whenever somebody may be admitted, or refused, who was not before."""
         self._told_of_changes.append(told)
