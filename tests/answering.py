@@ -43,7 +43,8 @@ async def _count(words: Sequence[str]) -> AsyncGenerator[Reply, None]:
 
 async def main(directory: Path) -> None:
     table = CommandTable()
-    table.add(Command("status", "one answer", once))
+    for name in ("status", "peers", "plugins", "trust observed"):
+        table.add(Command(name, "one answer", once))
     table.add(Command("wait", "no answer", wait))
     table.add(Command("much", "a long answer", much))
     table.add(Command("count", "counts", once, "[to] [wait|die]", follow=count))

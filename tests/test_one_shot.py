@@ -235,4 +235,5 @@ def loads(*words: str) -> str:
 
 def test_neither_the_overview_nor_asking_loads_what_it_does_not_need(answering: Path) -> None:
     assert loads("--help") == ""
-    assert loads("status", "--state-dir", str(answering)) == ""
+    for name in ("status", "peers", "plugins", "trust observed"):
+        assert loads(*name.split(), "--state-dir", str(answering)) == "", name
