@@ -171,4 +171,4 @@ def test_many_answers_as_json_are_one_line_each(capsys: pytest.CaptureFixture[st
 def test_what_replaces_follows_where_there_is_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
     emit_next("one", None, as_json=False, replaces=True)
 
-    assert capsys.readouterr().out == "one\n"
+    assert capsys.readouterr().out == "one\n\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 
 import click
@@ -35,15 +36,19 @@ def emit(text: str, data: object, *, as_json: bool) -> None:
 def emit_next(text: str, data: object, *, as_json: bool, replaces: bool) -> None:
     """Print one of many: the text, or the data as JSON in one line.
 
-    One that replaces what was before stands at the top of the screen, where there is one.
+    One that replaces what was before stands at the top of the screen, where there is one, and
+    is cut to fit it.
     """
     if as_json:
         line = json.dumps(msgspec.to_builtins(data), ensure_ascii=False, separators=(",", ":"))
         click.echo(printable_json(line))
     elif replaces and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
-        click.echo(_HOME_AND_CLEAR + lines(text))
+        columns, rows = shutil.get_terminal_size()
+        shown = [line[:columns] for line in lines(text).split("\n")[: max(1, rows - 1)]]
+        click.echo(_HOME_AND_CLEAR + "\n".join(shown))
     else:
-        click.echo(lines(text))
+        # Blocks of lines, which an empty line sets apart.
+        click.echo(lines(text) + ("\n" if replaces else ""))
 
 
 def drop_output() -> None:

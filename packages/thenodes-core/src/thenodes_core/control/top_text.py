@@ -15,6 +15,7 @@ _COLUMNS = 80
 _ROWS = 23
 _KINDS = 4
 _LEAST_SESSIONS = 3
+_KIND_COLUMNS = 53
 _ID_MOST = 64
 _ID_LEAST = 10
 
@@ -33,7 +34,8 @@ def render(sample: Sample, *, columns: int = _COLUMNS, rows: int = _ROWS) -> lis
         rows: of the terminal.
     """
     head = [*_head(sample, columns), ""]
-    kinds = _kinds(sample.kinds, most=max(1, min(_KINDS, rows - len(head) - _LEAST_SESSIONS - 3)))
+    room = rows - len(head) - _LEAST_SESSIONS - 3
+    kinds = _kinds(sample.kinds, columns, most=max(1, min(_KINDS, room)))
     left = rows - len(head) - len(kinds) - 1
     lines = [*head, *kinds, "", *_sessions(sample.sessions, columns, most=max(0, left - 1))]
     return [line[:columns].rstrip() for line in lines[:rows]]
@@ -65,14 +67,18 @@ def _per_second(rate: Rate) -> str:
     return f"{rate.frames:,.0f} messages/s, {size(round(rate.bytes))}/s"
 
 
-def _kinds(kinds: Sequence[KindRate], *, most: int) -> list[str]:
-    lines = [f"{'KIND':<15}{'IN/s':>9}{'OUT/s':>9}{'IN B/s':>10}{'OUT B/s':>10}"]
+def _kinds(kinds: Sequence[KindRate], columns: int, *, most: int) -> list[str]:
+    with_bytes = columns >= _KIND_COLUMNS
+    lines = [f"{'KIND':<15}{'IN/s':>9}{'OUT/s':>9}"]
+    if with_bytes:
+        lines[0] += f"{'IN B/s':>10}{'OUT B/s':>10}"
     shown = kinds if len(kinds) <= most else kinds[: most - 1]
-    lines += [
-        f"{kind.kind:<15}{kind.received.frames:>9,.0f}{kind.sent.frames:>9,.0f}"
-        f"{size(round(kind.received.bytes)):>10}{size(round(kind.sent.bytes)):>10}"
-        for kind in shown
-    ]
+    for kind in shown:
+        line = f"{kind.kind:<15}{kind.received.frames:>9,.0f}{kind.sent.frames:>9,.0f}"
+        if with_bytes:
+            came, went = round(kind.received.bytes), round(kind.sent.bytes)
+            line += f"{size(came):>10}{size(went):>10}"
+        lines.append(line)
     if len(kinds) > len(shown):
         lines.append(f"and {len(kinds) - len(shown)} more kinds")
     return lines
