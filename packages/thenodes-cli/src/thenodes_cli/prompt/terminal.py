@@ -75,6 +75,8 @@ class Terminal:
         self._shell = shell
         self._talk = talk
         self._console = console
+        # What it is now: while a line is typed, print goes above it.
+        self._screen = sys.stdout
         self.session: PromptSession[str] = PromptSession(
             self._label,
             history=open_history(history),
@@ -114,7 +116,7 @@ class Terminal:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            sys.stdout.write(above.take())
+            self._screen.write(above.take())
 
     async def _read(self) -> str | None:
         """A line; None where the operator ended the input instead."""
@@ -150,10 +152,8 @@ class Terminal:
 
     async def _show_above(self, text: str) -> None:
         def write() -> None:
-            stream = sys.__stdout__
-            if stream is not None:
-                stream.write(text)
-                stream.flush()
+            self._screen.write(text)
+            self._screen.flush()
 
         if self._app.is_running:
             # In a thread: a terminal that takes nothing does not hold up the node.

@@ -78,11 +78,15 @@ class Glances:
     Args:
         access: the node's commands.
         changed: called when there is another.
+        seconds: from one to the next.
     """
 
-    def __init__(self, access: Access, changed: Callable[[], None]) -> None:
+    def __init__(
+        self, access: Access, changed: Callable[[], None], *, seconds: float = _SECONDS
+    ) -> None:
         self._access = access
         self._changed = changed
+        self._seconds = seconds
         self.last: Glance | None = None
 
     async def run(self) -> None:
@@ -91,7 +95,7 @@ class Glances:
             before, self.last = self.last, await self._ask()
             if self.last != before:
                 self._changed()
-            await asyncio.sleep(_SECONDS)
+            await asyncio.sleep(self._seconds)
 
     async def _ask(self) -> Glance | None:
         try:
