@@ -10,7 +10,7 @@ import pytest
 from thenodes_cli.settings_reload import SettingsReload, applied_and_kept
 from thenodes_core import Config, ConfigError, ManualClock, MemoryNetwork, Node, Settings
 from thenodes_core.config import make_config
-from thenodes_plugin_api import Event, SystemEvent
+from thenodes_plugin_api import ConfigDefaults, Event, Plugin, SystemEvent
 
 POLICY = "encryption.trust_policy."
 
@@ -46,6 +46,8 @@ def test_a_setting_that_is_gone_is_told_with_its_default() -> None:
         ({"port": 1}, "port"),
         ({"plugin": {"my": {"size": 1}}}, "plugin.my.size"),
         ({"encryption": {"mtls": True}}, "encryption.mtls"),
+        ({"discovery": {"enabled": False}}, "discovery.enabled"),
+        ({"limits": {"max_sessions": 7}}, "limits.max_sessions"),
         (policy(require_identity=False), f"{POLICY}require_identity"),
         (policy(paths={"observed_dir": "/x"}), f"{POLICY}paths.observed_dir"),
     ],
@@ -133,3 +135,46 @@ async def test_a_value_that_is_not_allowed_changes_nothing() -> None:
     assert told[0][0] == "reload_failed"
     assert "pin_fingerprints: expected 64 hexadecimal digits" in told[0][1]
     assert config.encryption.trust_policy.mode == "open"
+
+
+async def test_a_running_node_dials_the_addresses_of_the_configuration_that_are_new() -> None:
+    sink, clock = Collector(), ManualClock()
+    first = make_config({"bootstrap_nodes": ["a:1", "b:2"]})
+    later = make_config({"bootstrap_nodes": ["b:2", "c:3"], "discovery": {"request_want": 3}})
+    async with Node(first, sinks=(sink,), transport=MemoryNetwork(), clock=clock) as node:
+        SettingsReload(node, first, "node.toml", lambda: later).run()
+        dialled = [dial.address for dial in node.status().dialling]
+        config = node.config
+
+    assert dialled == ["b:2", "c:3"]
+    assert (config.bootstrap_nodes, config.discovery.request_want) == (("b:2", "c:3"), 3)
+    ((_, detail),) = sink.told()
+    assert 'bootstrap_nodes = ["b:2", "c:3"]; discovery.request_want = 3' in detail
+
+
+class Preset(Plugin):
+    """Presets an address."""
+
+    abi = 1
+
+    def early_config_defaults(self) -> ConfigDefaults:
+        return ConfigDefaults(bootstrap_nodes=("preset:1",))
+
+
+@pytest.mark.parametrize(
+    ("new", "dialled"),
+    [
+        ({"discovery": {"request_want": 3}}, ["preset:1"]),
+        ({"bootstrap_nodes": ["a:1"]}, ["a:1", "preset:1"]),
+    ],
+)
+async def test_what_a_plugin_preset_stays_where_the_operator_changes_something(
+    new: dict[str, Any], dialled: list[str]
+) -> None:
+    first, later = make_config({}), make_config(new)
+    node = Node(first, plugins={"preset": Preset()}, transport=MemoryNetwork(), clock=ManualClock())
+    async with node:
+        SettingsReload(node, first, None, lambda: later).run()
+
+        assert sorted(dial.address for dial in node.status().dialling) == dialled
+        assert node.config.discovery == later.config.discovery

@@ -1,4 +1,4 @@
-"""What SIGHUP does: the trust policy is taken from the configuration again."""
+"""What SIGHUP does: what a running node can take over is taken from the configuration again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from thenodes_plugin_api import Level, SystemEvent
 __all__ = ["SettingsReload", "applied_and_kept"]
 
 _POLICY = "encryption.trust_policy."
-# Of the policy, what is fixed when a node starts: folders, and what its handshakes ask for.
-_KEPT = (f"{_POLICY}paths.", f"{_POLICY}require_identity")
+_APPLIED = (_POLICY, "bootstrap_nodes", "discovery.")
+# Of these, what is fixed when a node starts: folders, what its handshakes ask for, and
+# whether there is discovery.
+_KEPT = (f"{_POLICY}paths.", f"{_POLICY}require_identity", "discovery.enabled")
 _VALUE_CHARACTERS = 200
 
 
@@ -41,11 +43,13 @@ class SettingsReload:
         self._read = read
 
     def run(self) -> None:
-        """Take over the trust policy and the keys on disk; what cannot be used is told."""
+        """Take over what can be, and the keys on disk; what cannot be used is told."""
         try:
             settings = self._read()
-            validate(settings.config, settings.origins)
-            self._node.reload_trust(settings.config.encryption.trust_policy)
+            config = settings.config
+            validate(config, settings.origins)
+            self._node.reload_trust(config.encryption.trust_policy)
+            self._take_network(config)
         except ConfigError as error:
             text = f"nothing is reloaded, the node goes on as it was: {error}"
             self._tell("reload_failed", text, Level.ERROR)
@@ -53,12 +57,20 @@ class SettingsReload:
         applied, _ = applied_and_kept(self._config, settings.config)
         _, kept = applied_and_kept(self._started_with, settings.config)
         self._config = settings.config
-        what = "; ".join(applied) or "the trust policy is as it was"
+        what = "; ".join(applied) or "nothing changed that applies at once"
         source = f"{self._source}: {what}; " if self._source else ""
         self._tell("reloaded", f"{source}the keys on disk are read again", Level.INFO)
         if kept:
             text = f"changed, but in use only after a restart: {', '.join(kept)}"
             self._tell("restart_needed", text, Level.WARNING)
+
+    def _take_network(self, new: Config) -> None:
+        """Take over what the operator changed; what plugins preset beside it stays."""
+        old, in_use = self._config, self._node.config
+        if (new.bootstrap_nodes, new.discovery) == (old.bootstrap_nodes, old.discovery):
+            return
+        preset = [text for text in in_use.bootstrap_nodes if text not in old.bootstrap_nodes]
+        self._node.reload_network([*dict.fromkeys([*new.bootstrap_nodes, *preset])], new.discovery)
 
     def _tell(self, action: str, detail: str, level: Level) -> None:
         at = self._node.clock.time()
@@ -73,7 +85,7 @@ def applied_and_kept(old: Config, new: Config) -> tuple[Sequence[str], Sequence[
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) == after.get(key):
             continue
-        if key.startswith(_POLICY) and not key.startswith(_KEPT):
+        if key.startswith(_APPLIED) and not key.startswith(_KEPT):
             value = json.dumps(after.get(key), ensure_ascii=False)
             applied.append(f"{key} = {printable(value, most=_VALUE_CHARACTERS)}")
         else:

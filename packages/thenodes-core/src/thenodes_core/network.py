@@ -15,7 +15,7 @@ from thenodes_plugin_api import Level, NetworkEvent, PeerSource, SystemEvent
 
 from .address import Address, host_port, parse_address
 from .clock import Clock
-from .config import Config, EncryptionTable, relay_addresses, uses_tls
+from .config import Config, DiscoveryTable, EncryptionTable, relay_addresses, uses_tls
 from .control.status import DialStatus
 from .credentials import Credentials
 from .errors import DialError, StartError, StateDirError
@@ -114,6 +114,7 @@ class PeerNetwork:
         )
         self._strays = Damper(STRANGERS_PER_SECOND, STRANGERS_AT_ONCE, clock.monotonic())
         self._listener: Listener | None = None
+        self._discovery: Discovery | None = None
         self.trust.on_change(self._trust_changed)
         if problem := self.credentials.problem:
             self._tell("credentials_damaged", problem, Level.WARNING)
@@ -156,7 +157,8 @@ class PeerNetwork:
         self._supervisor.spawn_for_ever(self.trust.watch, "trust")
         self._supervisor.spawn_for_ever(self._renew, "credentials")
         if self._config.discovery.enabled:
-            self._supervisor.spawn_for_ever(self._make_discovery().run, "discovery")
+            self._discovery = self._make_discovery()
+            self._supervisor.spawn_for_ever(self._discovery.run, "discovery")
 
     def _addresses(self) -> Sequence[str]:
         """Where to stay connected: each address once, of peers and of relays."""
@@ -176,6 +178,30 @@ class PeerNetwork:
             ConfigError: it cannot work; then nothing changes.
         """
         self.trust.use(table)
+
+    def use_addresses(self, bootstrap_nodes: tuple[str, ...], table: DiscoveryTable) -> None:
+        """Take other addresses to stay connected with, and other numbers for discovery.
+
+        Whether there is discovery at all stays as it is.
+
+        Raises:
+            ValueError: one is no address; then nothing changes.
+        """
+        before, self._config = (
+            self._config,
+            structs.replace(self._config, bootstrap_nodes=bootstrap_nodes),
+        )
+        try:
+            self.dials.configure(self._addresses())
+        except ValueError:
+            self._config = before
+            raise
+        if self._discovery is not None:
+            self._discovery.use(table, self._fixed())
+
+    def _fixed(self) -> Sequence[str]:
+        """The addresses that discovery need not dial."""
+        return [parse_address(text).bare for text in self._addresses()]
 
     def _trust_changed(self) -> None:
         """Judge again who is connected, and dial who may have been refused."""
@@ -267,7 +293,7 @@ class PeerNetwork:
             self.peers,
             self._known,
             self._transport,
-            [parse_address(text).bare for text in self._addresses()],
+            self._fixed(),
             self._supervisor.spawn,
             self._counters,
             clock=self._clock,

@@ -216,3 +216,53 @@ async def test_a_released_address_of_the_configuration_is_kept_again_once_it_is_
 async def test_what_is_no_address_is_refused(bench: Bench) -> None:
     with pytest.raises(ValueError, match="has no port"):
         await bench.dials.connect("kitchen", seconds=SECONDS)
+
+
+async def test_another_configuration_has_new_addresses_dialled_and_old_ones_no_more(
+    bench: Bench,
+) -> None:
+    bench.answers[A] = bench.answers[B] = "b"
+    bench.dials.keep(A)
+    await settle()
+
+    bench.dials.configure([B])
+    await settle()
+
+    assert bench.states() == [(B, "connected")]
+    dialled = len(bench.dialled)
+    bench.ended.set()
+    await bench.clock.advance(60.0)
+    assert A not in bench.dialled[dialled:]
+    assert B in bench.dialled[dialled:]
+
+
+async def test_an_address_that_stays_in_the_configuration_keeps_its_session(bench: Bench) -> None:
+    bench.answers[A] = "b"
+    bench.dials.keep(A)
+    await settle()
+
+    bench.dials.configure([A, B])
+    await settle()
+
+    assert bench.dialled.count(A) == 1
+    assert bench.states()[0] == (A, "connected")
+
+
+async def test_what_was_named_by_hand_is_kept_whatever_the_configuration_says(
+    bench: Bench,
+) -> None:
+    bench.answers[A] = "b"
+    await bench.dials.connect(A, seconds=SECONDS)
+
+    bench.dials.configure([])
+
+    assert bench.states() == [(A, "connected")]
+
+
+async def test_a_configuration_with_what_is_no_address_changes_nothing(bench: Bench) -> None:
+    bench.dials.keep(A)
+
+    with pytest.raises(ValueError, match="nowhere"):
+        bench.dials.configure([B, "nowhere"])
+
+    assert [address for address, _ in bench.states()] == [A]

@@ -53,6 +53,23 @@ class Dialling:
         self._spawn(dialer.run, f"dial {text}")
         return dialer
 
+    def configure(self, texts: Sequence[str]) -> None:
+        """Let these be the addresses of the configuration, in the place of those there were.
+
+        Sessions with peers that it no longer names go on; they are not dialled again. One
+        that was named by hand before is kept as it is.
+
+        Raises:
+            ValueError: one is no address; then nothing changes.
+        """
+        wanted = {self._parse(text).text: text for text in texts}
+        for dialer in list(self):
+            if dialer.source is PeerSource.BOOTSTRAP and dialer.address.text not in wanted:
+                self._drop(dialer)
+        for address, text in wanted.items():
+            if address not in self._dialers:
+                self.keep(text)
+
     async def connect(self, text: str, *, seconds: float) -> Attempt:
         """Dial an address now, and stay connected with it where that works.
 

@@ -109,6 +109,11 @@ class Discovery:
         manager.handle(PeerList, self._learn)
         manager.on_joined(self._joined)
 
+    def use(self, table: DiscoveryTable, fixed: Iterable[str]) -> None:
+        """Ask as this says from now on, and leave these addresses to others."""
+        self._table = table
+        self._fixed = frozenset(fixed)
+
     async def run(self) -> None:
         """Ask and dial, for ever."""
         interval = float(self._table.request_interval_secs)
@@ -120,7 +125,7 @@ class Discovery:
                 self._spawn(partial(self._dial, record), f"dial {record.addr}")
             await self._clock.sleep(_LOOK_SECONDS)
             if self._clock.monotonic() >= ask_at:
-                wait = min(2 * wait, interval)
+                wait = min(2 * wait, float(self._table.request_interval_secs))
                 ask_at = self._clock.monotonic() + wait
                 self._ask_some()
 
