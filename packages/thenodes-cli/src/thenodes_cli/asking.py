@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 
+import click
+
 from thenodes_core.control.client import RemoteAccess, answers
 from thenodes_core.control.commands import Reply
 from thenodes_core.control.completion import Candidate
@@ -38,6 +40,9 @@ def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
     except KeyboardInterrupt:
         if not shown.goes_on:
             raise
+        if sys.stderr.isatty():
+            # After the ^C that a terminal shows.
+            click.echo(err=True)
     except BrokenPipeError:
         drop_output()
         if not shown.goes_on:
