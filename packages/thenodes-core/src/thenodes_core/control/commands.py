@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from difflib import get_close_matches
@@ -21,6 +21,9 @@ __all__ = ["Command", "CommandTable", "Complete", "Reply", "Run", "Shell"]
 _JSON = "--json"
 _HELP = frozenset({"--help", "-h"})
 _END_OF_OPTIONS = "--"
+
+# What is quoted, or is not, of a word.
+_PART = re.compile(r""""([^"]*)"|(?<!\w)'([^']*)'|([^\s"']+|["'])""")
 _WIDTH = 80
 
 
@@ -317,13 +320,20 @@ async def _marked(
 
 
 def _split(text: str) -> list[str]:
-    """Words as in a shell, without escapes; a quote that nothing ends is a mere character."""
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
-    try:
-        return list(lexer) or text.split()
-    except ValueError:
-        return text.split()
+    """Words as in a shell, without escapes; but an apostrophe within a word is one.
+
+    A quote that nothing ends is a mere character.
+    """
+    words: list[str] = []
+    end = -1
+    for found in _PART.finditer(text):
+        part = next(group for group in found.groups() if group is not None)
+        if found.start() == end:
+            words[-1] += part
+        else:
+            words.append(part)
+        end = found.end()
+    return words
 
 
 def _offer(shell: Shell) -> str:
