@@ -30,6 +30,7 @@ _COMMANDS = {
     "plugin": ("plugin", "Check, build, add and manage plugins."),
     "new-plugin": ("new_plugin", "Make the project of a new plugin."),
     "update-plugin": ("update_plugin", "Bring a plugin project what is new in its template."),
+    "demo": ("demo", "See a relay and three nodes at work, on this machine."),
     "version": ("version", "Show the versions of the installed packages."),
 }
 

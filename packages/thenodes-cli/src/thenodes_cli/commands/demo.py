@@ -1,0 +1,96 @@
+"""`thenodes demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from thenodes_core.text import printable_json
+
+from ..demo.story import Step, Story
+from ..output import lines
+
+__all__ = ["command"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  thenodes demo
+  thenodes demo --json"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each step as a JSON object.")
+def command(as_json: bool) -> None:
+    """Tell a story with a relay, two nodes behind it, and one that comes late.
+
+    All four run on this machine, on loopback, each a process with a state directory of its
+    own, and what is shown is what they did. It takes some ten seconds. On a terminal they then go
+    on until you press Enter, and you can try commands on them; at the end all that was made is
+    removed.
+    """
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        tempfile.TemporaryDirectory(prefix="thenodes-demo-") as folder,
+    ):
+        asyncio.run(_show(Path(folder), as_json=as_json))
+
+
+async def _show(folder: Path, *, as_json: bool) -> None:
+    begun = time.monotonic()
+
+    def tell(step: Step) -> None:
+        if as_json:
+            click.echo(printable_json(msgspec.json.encode(step).decode()))
+        else:
+            click.echo(_shown(step))
+
+    story = Story(folder, tell)
+    async with story.cast:
+        await story.run()
+        if as_json:
+            return
+        seconds = time.monotonic() - begun
+        click.echo(f"\nThat took {seconds:.0f} s. ", nl=False)
+        if not sys.stdin.isatty():
+            click.echo("On a terminal, the nodes would go on now, for you to try commands on them.")
+            return
+        click.echo(_to_try(folder))
+        await _enter()
+
+
+async def _enter() -> None:
+    """Wait for Enter, or for the end of the input; not in a thread, which Ctrl-C could not end."""
+    loop, pressed = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, pressed.set)
+    try:
+        await pressed.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+
+
+def _to_try(folder: Path) -> str:
+    ann, relay = folder / "ann", folder / "relay"
+    return f"""The nodes go on. In another terminal, try
+
+    thenodes attach --state-dir {ann}
+    thenodes peers --state-dir {ann}
+    thenodes relay status --state-dir {relay}
+    thenodes top --state-dir {relay}
+    thenodes events --follow --state-dir {folder / "ben"}
+    thenodes doctor --state-dir {ann}
+
+Press Enter to stop them and remove {folder}."""
+
+
+def _shown(step: Step) -> str:
+    if step.text:
+        return click.style(f"\n{step.text}", bold=True)
+    answer = "\n".join(f"    {line}" for line in lines(step.answer).split("\n"))
+    return f"{click.style(f'  {step.command}', fg='cyan')}\n{answer}"

@@ -1,0 +1,1 @@
+"""`thenodes demo`: four nodes on this machine, and a story about them."""
