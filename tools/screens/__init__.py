@@ -1,0 +1,1 @@
+"""Pictures of the prompt for the docs, taken of nodes that run: `make screens`."""

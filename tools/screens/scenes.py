@@ -1,0 +1,159 @@
+"""What the pictures show: who is there, and what an operator types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from .terminal import Terminal
+
+__all__ = ["SCENES", "Scene", "Stage"]
+
+_KVSTORE = Path(__file__).parents[2] / "examples" / "kvstore_plugin"
+_THENODES = (sys.executable, "-m", "thenodes_cli")
+_PATIENCE_SECONDS = 20.0
+_AT_THE_PROMPT = r"thenodes> $"
+
+
+class Stage:
+    """Other nodes, which end with the context.
+
+    Args:
+        home: Where their state directories are.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.wait(_PATIENCE_SECONDS)
+
+    def node(self, name: str, *options: str) -> str:
+        """Start a node of that id; the address where it listens."""
+        state_dir = self._home / name
+        config = self._home / f"{name}.toml"
+        config.write_text(f'[node]\nid = "{name}"\nstate_dir = "{state_dir}"\n')
+        self._running.append(
+            subprocess.Popen(
+                [*_THENODES, "run", "--config", str(config), "--port", "0", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < end:
+            asked = subprocess.run(
+                [*_THENODES, "exec", "--state-dir", str(state_dir), "--json", "status"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if asked.returncode == 0:
+                return _listening(asked.stdout)
+            time.sleep(0.1)
+        raise TimeoutError(f"{name} did not start")
+
+
+def _listening(status: str) -> str:
+    import msgspec
+
+    return str(msgspec.json.decode(status)["listening"]).rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture.
+
+    Args:
+        title: What it shows, in a few words.
+        play: Does what is to be seen.
+        columns: Of the terminal.
+        lines: Of the terminal.
+    """
+
+    title: str
+    play: Callable[[Stage, Terminal], None]
+    columns: int = 100
+    lines: int = 24
+
+
+def _at_home(stage: Stage, terminal: Terminal) -> None:
+    """A node with two peers, at its prompt."""
+    hub = stage.node("kitchen", "--plugin", str(_KVSTORE))
+    stage.node("garden", "--bootstrap", hub, "--plugin", str(_KVSTORE))
+    Path(stage._home / "study.toml").write_text(
+        f'bootstrap_nodes = ["{hub}"]\n\n[node]\nid = "study"\nstate_dir = "study"\n\n'
+        f'[realm]\nname = "default"\n\n[plugins]\npaths = ["{_KVSTORE}"]\n'
+    )
+    terminal.run("thenodes run --config study.toml --port 0 --prompt", _AT_THE_PROMPT)
+    terminal.wait("garden")
+    terminal.rest(1.0)
+
+
+def _first_run(stage: Stage, terminal: Terminal) -> None:
+    terminal.run("thenodes run --prompt --port 0", _AT_THE_PROMPT)
+    terminal.rest(1.0)
+
+
+def _completion(stage: Stage, terminal: Terminal) -> None:
+    _at_home(stage, terminal)
+    terminal.type("pe", each_seconds=0.3)
+    terminal.wait("peer connect")
+    terminal.rest(0.5)
+
+
+def _peers(stage: Stage, terminal: Terminal) -> None:
+    _at_home(stage, terminal)
+    terminal.type("\x0c")
+    terminal.run("peers", r"garden[\s\S]*thenodes> ")
+    terminal.rest(0.5)
+
+
+def _top(stage: Stage, terminal: Terminal) -> None:
+    _at_home(stage, terminal)
+    terminal.run("kvstore put greeting hello", "stored")
+    terminal.type("\x0c")
+    terminal.run("top", "garden")
+    terminal.rest(4.0)
+
+
+def _doctor(stage: Stage, terminal: Terminal) -> None:
+    hub = stage.node("kitchen")
+    Path(stage._home / "node.toml").write_text(
+        f'bootstrap_nodes = ["{hub}", "127.0.0.1:9"]\n\n[node]\nid = "study"\n'
+    )
+    terminal.type("thenodes doctor --config node.toml\r")
+    terminal.wait(r"\n\$ $", seconds=60)
+
+
+def _demo(stage: Stage, terminal: Terminal) -> None:
+    terminal.type("thenodes demo\r")
+    terminal.wait(r"\n(\$|thenodes>) $", seconds=60)
+
+
+SCENES = {
+    "first-run": Scene("thenodes run --prompt, for the first time", _first_run, lines=18),
+    "completion": Scene("completion at the prompt", _completion, lines=22),
+    "peers": Scene("peers", _peers, columns=120, lines=14),
+    "top": Scene("top", _top, columns=110, lines=18),
+    "doctor": Scene("thenodes doctor", _doctor, lines=30),
+    "demo": Scene("thenodes demo", _demo, columns=110, lines=48),
+}
