@@ -15,7 +15,7 @@ from thenodes_core.errors import NoNode
 from thenodes_plugin_api import Level
 
 from ..console import Console
-from ..output import lines
+from ..output import emit, lines
 from .session import Prompt
 
 __all__ = ["attach", "watch"]
@@ -59,6 +59,8 @@ async def attach(state_dir: Path, level: Level) -> None:
             ) from error
     finally:
         console.close()
+    if talking.cancelled() and not prompt.is_stopping:
+        emit(prompt.leave(), None, as_json=False)
 
 
 async def _until_either(talking: asyncio.Task[None], watching: asyncio.Task[None]) -> None:

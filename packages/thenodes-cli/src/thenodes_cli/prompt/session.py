@@ -48,6 +48,10 @@ class Prompt:
             sys.stdout.flush()
         return True
 
+    def leave(self) -> str:
+        """End it; says what becomes of the node, where that goes on."""
+        return self._shell.leave()
+
     async def run(self, console: Console, state_dir: Path | None) -> None:
         """Take lines until the operator leaves or input ends.
 

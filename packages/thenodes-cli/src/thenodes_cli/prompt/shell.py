@@ -98,9 +98,14 @@ class PromptShell:
     def end_of_input(self) -> str:
         """What Ctrl-D does: leaves an attached node, asks whether to stop one of its own."""
         if self._attached or self.mode is Mode.CONFIRM:
-            return self._leave() if self._attached else self._done()
+            return self.leave()
         self.mode = Mode.CONFIRM
         return ""
+
+    def leave(self) -> str:
+        """End the prompt; says what becomes of the node, where that goes on."""
+        self.mode = Mode.DONE
+        return "left; the node goes on" if self._attached else ""
 
     async def _answers(self, text: str) -> AsyncGenerator[Reply, None]:
         word = text.removeprefix("/").strip()
@@ -121,7 +126,7 @@ class PromptShell:
             self.mode = Mode.PLUGIN if self._prefix else Mode.ROOT
             yield Reply("the node goes on")
             return
-        self._done()
+        self.mode = Mode.DONE
         if self._attached:
             self.is_stopping = True
             async with aclosing(self._access.answers(SHUTDOWN)) as replies:
@@ -133,7 +138,7 @@ class PromptShell:
             self._prefix, self.mode = None, Mode.ROOT
             return
         if word in _LEAVING and self._attached:
-            yield Reply(self._leave())
+            yield Reply(self.leave())
             return
         if word in _LEAVING or word == SHUTDOWN:
             self.mode = Mode.CONFIRM
@@ -165,11 +170,3 @@ class PromptShell:
         lines = [f"{name:<{width}}  {text}".rstrip() for name, text in rows]
         quits = "leaves the node alone" if self._attached else "stops the node"
         return "\n".join([*lines, "", _SHELL_HELP.format(quit=quits)])
-
-    def _leave(self) -> str:
-        self._done()
-        return "left; the node goes on"
-
-    def _done(self) -> str:
-        self.mode = Mode.DONE
-        return ""

@@ -110,7 +110,7 @@ class Terminal:
                 if line is not None:
                     await self._talk.say(line)
         except KeyboardInterrupt:
-            return
+            await show(Reply(self._shell.leave()))
         finally:
             self._console.redirect(None)
             for task in tasks:
