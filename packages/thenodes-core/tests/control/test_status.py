@@ -75,7 +75,7 @@ def test_an_idle_node_is_told_in_full() -> None:
         "realm      default/1.0",
         "up         1 h 1 min (process 7)",
         "listening  127.0.0.1:1",
-        "advertised 127.0.0.1:1, node.example",
+        "advertised node.example",
         "state      /var/node",
         "sessions   none",
         "relays     none",

@@ -264,7 +264,7 @@ def _described(row: PeerRow, now: float) -> list[str]:
         ("received", "" if row.relay else size(row.received_bytes)),
         ("sent", "" if row.relay else f"{size(row.sent_bytes)}, {size(row.queued_bytes)} wait"),
         ("trust", row.trust),
-        ("proof", str(row.verified)),
+        ("proof", row.verified.name.lower()),
         ("key", row.fingerprint or ""),
         ("advertises", ", ".join(row.capabilities)),
     ]

@@ -217,7 +217,7 @@ def render_status(status: NodeStatus, *, counters: bool = False) -> str:
         ("realm", status.realm),
         ("up", f"{duration(status.uptime_seconds)} (process {status.pid})"),
         ("listening", f"{status.listening}{' with TLS' if status.tls else ''}"),
-        ("advertised", ", ".join(status.advertised)),
+        ("advertised", ", ".join(name for name in status.advertised if name != status.listening)),
         ("health", status.health),
         ("state", status.state_dir or "temporary, gone when the node stops"),
         ("sessions", _sessions(status)),
