@@ -39,6 +39,7 @@ _COMMANDS = {
 _ALSO_STOPPED = {
     "peers": ("peers", "command"),
     "known": ("peers", "known"),
+    "doctor": ("doctor", "command"),
     "top": ("top", "command"),
     "plugins": ("plugins", "command"),
 }

@@ -127,6 +127,11 @@ class PeerNetwork:
         return host_port(self._listener.host, self._listener.port)
 
     @property
+    def transport(self) -> Transport:
+        """What it listens and dials with."""
+        return self._transport
+
+    @property
     def admission(self) -> Admission:
         """Who is admitted, and what is known of ids, keys and cards."""
         return self._admission

@@ -24,6 +24,8 @@ from .control.status import Glance, NodeStatus, PluginLine, RelayLine
 from .control.texts import add_send_command
 from .control.top import add_top_command
 from .control.trust import add_trust_commands
+from .doctor import Patient, Prober
+from .doctor.command import add_doctor_command
 from .events.counters import Counters
 from .events.dispatcher import Dispatcher
 from .events.recent import RecentEvents
@@ -138,6 +140,7 @@ class Operation:
         add_events_command(table, self._recent)
         add_ping_command(table, self._live)
         add_top_command(table, self._live)
+        add_doctor_command(table, self.patient)
         table.replace_shells(self._host.shells())
 
     def status(self) -> NodeStatus:
@@ -201,6 +204,32 @@ class Operation:
 
     def _relays(self) -> Sequence[RelayLine]:
         return _relay_lines(self._config.network.relay, self._network)
+
+    def patient(self) -> Patient:
+        """The node, for who looks what is wrong with it."""
+        config, network = self._config, self._network
+        peers, plugins = network.peers, self.plugins()
+        return Patient(
+            config=config,
+            state_dir=self._state_dir,
+            node_id=peers.local.node_id,
+            prober=Prober(
+                peers.local,
+                network.transport,
+                config.limits,
+                self._clock,
+                network.trust.policy,
+                scheme="wss" if uses_tls(config) else "ws",
+                connected=lambda node_id: peers.get(node_id) is not None,
+            ),
+            clock=self._clock,
+            plugins=lambda: plugins,
+            holder=f"held by this node, process {os.getpid()}",
+            listening=network.address,
+            dialling=network.dialling,
+            connected=frozenset(peer.node_id for peer in peers.all()),
+            tls=network.credentials.tls,
+        )
 
     def known_peers(self) -> Sequence[PeerRecord]:
         """The addresses that it knows, newest success first."""

@@ -17,7 +17,7 @@ from thenodes_core.relayed.plugin import relay_plugins
 from ..node_files import NodeFiles
 from .judging import policy_of
 
-__all__ = ["look"]
+__all__ = ["look", "would_load"]
 
 ACCEPTED = "accepted"
 """The state of a plugin that a node would load; it becomes another once one does."""
@@ -33,6 +33,15 @@ def look(files: NodeFiles, line: str) -> Reply:
     table = CommandTable()
     add_plugin_commands(table, _Stopped(files))
     return asyncio.run(table.run(line))
+
+
+def would_load(files: NodeFiles) -> Sequence[PluginLine]:
+    """Every plugin that the settings name, judged, the rejected ones last.
+
+    Raises:
+        StateDirError: `plugins.lock` cannot be read.
+    """
+    return _Stopped(files).plugins()
 
 
 class _Stopped:
