@@ -100,7 +100,7 @@ class Bench:
         )
 
     def _spawn(self, work: Callable[[], Awaitable[object]], name: str) -> None:
-        self.tasks.append(asyncio.ensure_future(work()))  # type: ignore[arg-type]
+        self.tasks.append(asyncio.ensure_future(work()))
 
 
 @pytest.fixture
