@@ -1197,3 +1197,18 @@ async def test_data_is_not_rate_limited(make_bench: Benches) -> None:
 
     assert not running.done()
     assert len(bench.received.messages) == 200
+
+
+async def test_a_peer_whose_connection_pongs_and_whose_session_is_silent_is_cut(
+    bench: Bench,
+) -> None:
+    session, running, _ = await bench.running()
+
+    for _ in range(40):
+        await bench.clock.advance(1.0)
+        session.look()
+        session.round_trip.start()
+    await bench.clock.advance(1.0)
+
+    assert session.round_trip.seconds is not None
+    assert (await running).detail == "no sign of life for 30 s"

@@ -355,3 +355,29 @@ async def test_an_answer_is_not_taken_while_the_other_end_is_still_at_what_it_an
     assert taken == [b"question"]
     assert await asking == b"answer"
     answering.cancel()
+
+
+async def test_a_ping_is_answered_after_twice_the_delay() -> None:
+    clock = ManualClock()
+    near, _ = await pair(MemoryNetwork(clock=clock, delay_seconds=0.5))
+    answers: list[float] = []
+    start = clock.monotonic()
+
+    assert near.ping(lambda: answers.append(clock.monotonic() - start))
+    await clock.advance(0.9)
+    assert answers == []
+    await clock.advance(0.1)
+
+    assert answers == [1.0]
+
+
+async def test_a_link_that_ended_is_neither_pinged_nor_answers() -> None:
+    clock = ManualClock()
+    near, _ = await pair(MemoryNetwork(clock=clock, delay_seconds=0.5))
+    answers: list[None] = []
+    near.ping(lambda: answers.append(None))
+
+    near.abort()
+    await clock.advance(2.0)
+
+    assert (answers, near.ping(lambda: None)) == ([], False)

@@ -232,7 +232,10 @@ class MemoryLink:
     def _arrive(self, data: bytes) -> None:
         if self._end is None:
             self.received_bytes += len(data)
-            if not self._is_taken(data):
+            if self._is_taken(data):
+                # There is room again for who waits to send.
+                self.other._changed.set()
+            else:
                 self._inbox.append(data)
                 self._changed.set()
 
