@@ -93,7 +93,7 @@ class Operation:
         self._started_at = started_at
         self._paths = relaying.paths
         self._neighbours = Neighbours(network, known, relaying.outbound, relaying.paths, clock)
-        host.roster.take_texts(UnreadTexts(events, counters, clock).take)
+        host.roster.take_texts(UnreadTexts(events, counters, clock))
         self._stack = AsyncExitStack()
         self.lag = LoopLag()
         parts = Parts(

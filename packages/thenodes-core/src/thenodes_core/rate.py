@@ -49,3 +49,7 @@ class Damper:
             return None
         kept_back, self._kept_back = self._kept_back, 0
         return kept_back
+
+    def keep_back(self, count: int) -> None:
+        """Keep back so many more, of which it is known that they would not pass."""
+        self._kept_back += count

@@ -117,6 +117,20 @@ async def test_of_one_peer_twenty_texts_are_told_at_once_and_then_one_a_second(
     assert counters.get("texts_received") == 22
 
 
+async def test_a_flood_of_one_peer_is_told_as_far_as_one_by_one_and_counted(
+    texts: UnreadTexts, events: list[Event], counters: Counters, clock: ManualClock
+) -> None:
+    mixed = [text(str(number), sender="bc"[number % 2]) for number in range(100)]
+
+    assert not texts.offer(mixed)
+    await clock.advance(1.0)
+    texts.offer([text("later")])
+
+    said = await told(events)
+    assert (len(said), said[-1]) == (41, "b says: later (30 more were not shown)")
+    assert counters.get("messages_dropped", reason="too_many_texts") == 60
+
+
 async def test_of_all_peers_a_hundred_texts_are_told_at_once(
     texts: UnreadTexts, events: list[Event]
 ) -> None:
@@ -142,7 +156,7 @@ async def test_a_text_that_no_plugin_takes_is_told_and_counts_as_taken(
     events: list[Event],
 ) -> None:
     await prepared(host, services, tmp_path, plugin)
-    host.roster.take_texts(texts.take)
+    host.roster.take_texts(texts)
     fates: list[Fate] = []
 
     host.deliver([text("one"), text("two")])
@@ -157,7 +171,7 @@ async def test_a_text_that_a_plugin_takes_is_no_event(
     host: PluginHost, services: Services, tmp_path: Path, texts: UnreadTexts, events: list[Event]
 ) -> None:
     await prepared(host, services, tmp_path, Hearing())
-    host.roster.take_texts(texts.take)
+    host.roster.take_texts(texts)
 
     host.deliver([text("one")])
 

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import FrameType
+from typing import Protocol
 
 from thenodes_plugin_api import (
     Body,
@@ -40,6 +41,18 @@ _FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
 _log = logging.getLogger("thenodes.node")
 
 
+class Texts(Protocol):
+    """Takes the texts that no plugin does."""
+
+    def offer(self, items: Sequence[Item]) -> bool:
+        """Take texts; False, as from an inbox that has room."""
+        ...
+
+    def take(self, message: Message) -> bool:
+        """Take a text; False where it is one too many."""
+        ...
+
+
 class Roster:
     """Every plugin that was loaded, in the order of their ids.
 
@@ -56,7 +69,7 @@ class Roster:
         self._tops: dict[str, str] = {}
         self._listeners: list[Callable[[], None]] = []
         self._follow: Callable[[Message], Tracked | None] = lambda message: None
-        self._take_text: Callable[[Message], bool] | None = None
+        self._texts: Texts | None = None
         self._any_listens = False
 
     def __iter__(self) -> Iterator[Slot]:
@@ -103,9 +116,9 @@ class Roster:
         """
         self._follow = follow
 
-    def take_texts(self, take: Callable[[Message], bool]) -> None:
-        """Give TEXT to `take` where no plugin listens; False says that it is one too many."""
-        self._take_text = take
+    def take_texts(self, texts: Texts) -> None:
+        """Give TEXT to `texts` where no plugin listens."""
+        self._texts = texts
 
     def changed(self) -> None:
         """Let claims, and all who listen, follow what runs now."""
@@ -129,7 +142,7 @@ class Roster:
             messages: of one peer, in order.
             questions: take the replies among them.
         """
-        batches: dict[Slot, list[Item]] = {}
+        batches: dict[Slot | Texts, list[Item]] = {}
         targets: Sequence[list[Item]] = ()
         previous: Body | None = None
         for message in messages:
@@ -153,13 +166,15 @@ class Roster:
 
     def deliver_tracked(self, items: Sequence[Tracked], questions: Questions) -> bool:
         """As `deliver`, of messages whose fate somebody wants to know."""
-        batches: dict[Slot, list[Item]] = {}
+        batches: dict[Slot | Texts, list[Item]] = {}
         for item in items:
             self._track(item, batches, questions)
         crowded = [slot.offer(batch) for slot, batch in batches.items()]
         return any(crowded)
 
-    def _track(self, item: Tracked, batches: dict[Slot, list[Item]], questions: Questions) -> None:
+    def _track(
+        self, item: Tracked, batches: dict[Slot | Texts, list[Item]], questions: Questions
+    ) -> None:
         body = item.message.body
         if type(body) is Extension and body.reply_to is not None:
             answered = questions.answer(item.message)
@@ -167,17 +182,18 @@ class Roster:
                 self._counters.add("messages_dropped", reason="unexpected_reply")
             item.end(Fate.HAD if answered else Fate.UNCLAIMED)
             return
-        if type(body) is Text and not self._any_listens and self._take_text is not None:
-            item.end(Fate.HAD if self._take_text(item.message) else Fate.UNCLAIMED)
+        found = self._slots_for(item.message, questions)
+        if self._texts is not None and self._texts in found:
+            item.end(Fate.HAD if self._texts.take(item.message) else Fate.UNCLAIMED)
             return
-        slots = [slot for slot in self._slots_for(item.message, questions) if slot.listens]
+        slots = [slot for slot in found if isinstance(slot, Slot) and slot.listens]
         if not slots:
             item.end(Fate.UNCLAIMED)
             return
         for slot, one in zip(slots, share(item, len(slots)), strict=True):
             batches.setdefault(slot, []).append(one)
 
-    def _slots_for(self, message: Message, questions: Questions) -> Iterable[Slot]:
+    def _slots_for(self, message: Message, questions: Questions) -> Collection[Slot | Texts]:
         body = message.body
         if type(body) is Extension:
             if body.reply_to is not None:
@@ -189,9 +205,9 @@ class Roster:
                 return (slot,)
             self._counters.add("messages_dropped", reason="unclaimed_kind")
         elif type(body) in _FOR_ALL:
-            if self._any_listens or self._take_text is None or type(body) is not Text:
+            if self._any_listens or self._texts is None or type(body) is not Text:
                 return self._slots.values()
-            self._take_text(message)
+            return (self._texts,)
         else:
             self._counters.add("messages_dropped", reason="not_handled")
         return ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from thenodes_plugin_api import Message, NetworkEvent, PayloadForm, Text, Verified
 
 from ..clock import Clock
@@ -9,6 +11,7 @@ from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from ..rate import Damper, TokenBucket
 from ..text import printable
+from .inbox import Item
 
 __all__ = ["UnreadTexts"]
 
@@ -40,9 +43,29 @@ class UnreadTexts:
         self._rates: dict[str, Damper] = {}
         self._of_all = TokenBucket(_ALL_PER_SECOND, _ALL_AT_ONCE, clock.monotonic())
 
+    def offer(self, items: Sequence[Item]) -> bool:
+        """Tell of texts, in order; False, since nobody has to wait for that."""
+        now = self._clock.monotonic()
+        # At one moment, whoever has sent one too many has no more: the rest is only counted.
+        beyond: dict[str, int] = {}
+        for item in items:
+            if type(item) is not Message:
+                continue
+            sender = item.sender
+            if sender in beyond:
+                beyond[sender] += 1
+            elif not self._tell(item, now):
+                beyond[sender] = 0
+        for sender, count in beyond.items():
+            self._rate_of(sender, now).keep_back(count)
+            self._counters.add("messages_dropped", count, reason="too_many_texts")
+        return False
+
     def take(self, message: Message) -> bool:
         """Tell of a text; False where it is one too many."""
-        now = self._clock.monotonic()
+        return self._tell(message, self._clock.monotonic())
+
+    def _tell(self, message: Message, now: float) -> bool:
         kept_back = self._rate_of(message.sender, now).let_through(now)
         if kept_back is None or not self._of_all.take(now):
             self._counters.add("messages_dropped", reason="too_many_texts")
