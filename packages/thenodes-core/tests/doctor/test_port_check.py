@@ -1,0 +1,56 @@
+"""Ports, with real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from thenodes_core.doctor.finding import Outcome
+from thenodes_core.doctor.port import check_free, check_listening, check_public
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_port_that_somebody_has_is_a_problem_and_names_the_process(taken: int) -> None:
+    (found,) = check_free("127.0.0.1", taken)
+
+    assert found.outcome is Outcome.PROBLEM
+    if os.path.exists("/proc/net/tcp"):
+        assert f"taken by process {os.getpid()}" in found.text
+
+
+def test_a_free_port_and_port_zero_are_fine(taken: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+
+    assert check_free("127.0.0.1", free)[0].outcome is Outcome.OK
+    assert check_free("127.0.0.1", 0)[0].outcome is Outcome.OK
+
+
+def test_an_address_of_another_machine_is_a_problem() -> None:
+    (found,) = check_free("192.0.2.1", 50000)
+
+    assert found.outcome is Outcome.PROBLEM
+    assert "not an address of this machine" in found.text
+
+
+async def test_a_port_that_takes_connections_is_fine_and_a_closed_one_is_not(taken: int) -> None:
+    (fine,) = await check_listening(f"127.0.0.1:{taken}")
+    (anywhere,) = await check_listening(f"0.0.0.0:{taken}")
+    (closed,) = await check_listening("127.0.0.1:1")
+
+    assert fine.outcome is Outcome.OK
+    assert "only a peer can tell" in anywhere.text
+    assert closed.outcome is Outcome.PROBLEM
+
+
+def test_a_public_name_has_to_lead_here() -> None:
+    assert check_public("a.example", "self").outcome is Outcome.OK
+    assert check_public("a.example", "unknown host").outcome is Outcome.WARNING
