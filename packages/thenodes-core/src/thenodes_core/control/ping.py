@@ -147,9 +147,8 @@ async def _pings(
     if not found:
         raise CommandFailed(printable(f"{via or peer} is connected, and answered no ping"))
     low, high, median = min(found), max(found), statistics.median(found)
-    said = (
-        f"{len(found)} of {count} answered, min {_ms(low)}, median {_ms(median)}, max {_ms(high)}"
-    )
+    times = f"min {_ms(low)}, median {_ms(median)}, max {_ms(high)}"
+    said = f"{len(found)} of {count} answered: {times}"
     yield Reply(said, Pings(peer, via, count, len(found), low, median, high))
 
 
