@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,8 +83,8 @@ def test_a_setting_is_taken_out_and_the_rest_stays() -> None:
 
 @given(st.text(), st.sampled_from([["port"], ["realm", "name"], ["plugin", "kv", "x"]]))
 def test_any_text_comes_out_as_it_was_given(value: str, key: list[str]) -> None:
-    table = tomllib.loads(with_value(FILE, key, value))
+    found: Any = tomllib.loads(with_value(FILE, key, value))
 
     for word in key:
-        table = table[word]
-    assert table == value
+        found = found[word]
+    assert found == value

@@ -109,7 +109,7 @@ def test_an_unknown_key_like_no_other_lists_what_is_known_there(write: Write) ->
 def test_what_is_known_names_each_table_once(write: Write) -> None:
     assert problem(write("qqqq = 1\n")).endswith(
         "; known here: host, port, bootstrap_nodes, app_name, realm, node, realm_access, "
-        "encryption, transport, discovery, network, logging, limits, plugins, plugin"
+        "encryption, transport, discovery, network, logging, health, limits, plugins, plugin"
     )
 
 

@@ -15,7 +15,7 @@ from thenodes_core.control.status import PluginLine
 from thenodes_core.doctor import Finding, Outcome, examine, stopped_patient
 from thenodes_core.doctor.command import summary
 from thenodes_core.doctor.examination import _judge_plugin
-from thenodes_core.transport.base import Link
+from thenodes_core.transport.memory import MemoryLink
 
 
 async def examined(
@@ -114,7 +114,7 @@ async def test_an_address_where_nobody_is_says_so(tmp_path: Path) -> None:
 class Hanging(MemoryNetwork):
     """Takes for ever."""
 
-    async def dial(self, address: str) -> Link:
+    async def dial(self, address: str) -> MemoryLink:
         await asyncio.Event().wait()
         raise AssertionError
 
