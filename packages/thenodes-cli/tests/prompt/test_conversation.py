@@ -26,7 +26,10 @@ class Talk:
         table.add(Command("slow", "answers late", self._slow))
         table.add(Command("gone", "is gone", self._gone))
         table.add(Command("follow", "goes on", self._slow, follow=lambda words: self._follow()))
-        self.talk = Conversation(PromptShell(LocalAccess(table)), self._show)
+        self.now = 0.0
+        self.talk = Conversation(
+            PromptShell(LocalAccess(table)), self._show, monotonic=lambda: self.now
+        )
 
     async def _show(self, reply: Reply) -> None:
         self.shown.append(reply.text)
@@ -91,6 +94,26 @@ async def test_an_interrupt_leaves_a_command_that_is_underway_to_itself(talk: Ta
 
     assert talk.done == ["slow"]
     assert len(talk.shown) == 1
+
+
+async def test_a_second_ctrl_c_within_a_second_means_the_same_as_the_first(talk: Talk) -> None:
+    saying = await talk.begin("follow")
+    talk.talk.interrupt()
+    await saying
+
+    talk.now = 0.9
+    assert talk.talk.interrupt()
+    talk.now = 1.0
+    assert not talk.talk.interrupt()
+
+
+async def test_once_another_line_was_typed_ctrl_c_means_the_prompt_again(talk: Talk) -> None:
+    saying = await talk.begin("follow")
+    talk.talk.interrupt()
+    await saying
+    await talk.talk.say("bogus")
+
+    assert not talk.talk.interrupt()
 
 
 async def test_without_an_answer_underway_there_is_nothing_to_interrupt(talk: Talk) -> None:

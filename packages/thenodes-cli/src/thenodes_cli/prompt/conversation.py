@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
@@ -12,6 +13,7 @@ from .shell import PromptShell
 
 __all__ = ["Conversation"]
 
+_SECOND_THOUGHT_SECONDS = 1.0
 _LEFT = "not waited for any longer; the command goes on"
 
 
@@ -21,18 +23,32 @@ class Conversation:
     Args:
         shell: what lines mean.
         show: shows an answer.
+        monotonic: seconds of a clock that does not go back.
     """
 
-    def __init__(self, shell: PromptShell, show: Callable[[Reply], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        shell: PromptShell,
+        show: Callable[[Reply], Awaitable[None]],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._shell = shell
         self._show = show
         self._current: _Answering | None = None
+        self._monotonic = monotonic
+        self._interrupted_at: float | None = None
         self._left: set[asyncio.Task[None]] = set()
 
     @property
     def goes_on(self) -> bool:
         """Whether a command is answering again and again, which the screen is left to."""
         return self._current is not None and self._current.goes_on
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a line is being answered."""
+        return self._current is not None
 
     async def say(self, line: str) -> None:
         """Show every answer to a line; returns when there are no more, or at `interrupt`.
@@ -42,6 +58,7 @@ class Conversation:
             StateDirError: it does not answer.
         """
         answering = self._current = _Answering()
+        self._interrupted_at = None
         task = asyncio.ensure_future(self._answer(line, answering))
         ending = asyncio.ensure_future(answering.interrupted.wait())
         try:
@@ -62,10 +79,17 @@ class Conversation:
             await self._show(Reply(_LEFT))
 
     def interrupt(self) -> bool:
-        """End the answers that are given now; False where nothing is answered."""
+        """End the answers that are given now; False where there are none to end.
+
+        Within a second of one that ended some, another is taken to mean the same: who presses
+        Ctrl-C twice to leave `top` does not mean the node.
+        """
+        now = self._monotonic()
         if self._current is None:
-            return False
+            since = self._interrupted_at
+            return since is not None and now - since < _SECOND_THOUGHT_SECONDS
         self._current.interrupted.set()
+        self._interrupted_at = now
         return True
 
     async def close(self) -> None:

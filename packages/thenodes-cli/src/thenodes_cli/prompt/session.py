@@ -40,9 +40,10 @@ class Prompt:
 
     def interrupt(self) -> bool:
         """End the answer that is being given, as Ctrl-C does; False where there is none."""
+        is_answering = self._talk.is_answering
         if not self._talk.interrupt():
             return False
-        if sys.stdout.isatty():
+        if is_answering and sys.stdout.isatty():
             # Behind the ^C that a terminal shows.
             sys.stdout.write("\n")
             sys.stdout.flush()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Always, Condition, has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
@@ -82,7 +82,7 @@ class Terminal:
             history=open_history(history),
             completer=PromptCompleter(access, shell),
             complete_while_typing=True,
-            key_bindings=_bindings(),
+            key_bindings=_bindings(talk),
             style=_STYLE,
             input=source,
             output=output,
@@ -179,13 +179,11 @@ def _keep_short(buffer: Buffer) -> None:
         buffer.text = buffer.text[:_TYPED_CHARACTERS]
 
 
-def _bindings() -> KeyBindings:
+def _bindings(talk: Conversation) -> KeyBindings:
     keys = KeyBindings()
 
     @Condition
     def menu_is_only_shown() -> bool:
-        from prompt_toolkit.application import get_app
-
         state = get_app().current_buffer.complete_state
         return state is not None and state.complete_index is None
 
@@ -202,7 +200,7 @@ def _bindings() -> KeyBindings:
         """Give up the line that was begun; without one, what is interrupted is the prompt."""
         if event.current_buffer.text:
             event.current_buffer.reset()
-        else:
+        elif not talk.interrupt():
             event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
 
     return keys
