@@ -9,11 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from msgspec import structs
+
 from thenodes_plugin_api import PeerRecord
 
 from ._version import __version__
 from .clock import Clock
-from .config import Config, RelayTable, uses_tls
+from .config import Config, RelayTable, relay_addresses, uses_tls
 from .control.builtin import add_builtin_commands
 from .control.commands import CommandTable
 from .control.events import add_events_command
@@ -207,7 +209,10 @@ class Operation:
 
     def patient(self) -> Patient:
         """The node, for who looks what is wrong with it."""
-        config, network = self._config, self._network
+        network, relays = self._network, relay_addresses(self._config.network.relay)
+        # What it stays connected with may have changed since the start.
+        dialled = [dial.address for dial in network.dialling if dial.address not in relays]
+        config = structs.replace(self._config, bootstrap_nodes=tuple(dialled))
         peers, plugins = network.peers, self.plugins()
         return Patient(
             config=config,

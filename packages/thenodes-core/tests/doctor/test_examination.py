@@ -144,6 +144,16 @@ async def test_a_running_node_examines_itself_without_ending_its_sessions(tmp_pa
             assert peer.counters.snapshot() == before
 
 
+async def test_a_running_node_asks_the_addresses_that_it_was_given_since(tmp_path: Path) -> None:
+    network = MemoryNetwork()
+    async with Node(Config(port=0), transport=network) as node:
+        node.reload_network(["127.0.0.1:1"], node.config.discovery)
+
+        reply = await node.commands.run("doctor")
+
+        assert "problem bootstrap    127.0.0.1:1" in reply.text
+
+
 async def test_a_running_node_does_not_replace_a_session_that_it_has(tmp_path: Path) -> None:
     network = MemoryNetwork()
     async with (

@@ -40,6 +40,7 @@ _ADDRESSES_AT_ONCE = 32
 _OLDEST_PYTHON = (3, 11)
 _LIBRARIES = ("thenodes-core", "thenodes-plugin-api", "websockets", "cryptography", "msgspec")
 _RELAY_DATABASE = Path("plugins", "relay", "frames.sqlite3")
+_MET = {"connected": "connected", "duplicate": "connected by another address"}
 _BROKEN_STATES = {"failed": "plugin reload", "quarantined": "plugin reload"}
 
 _THREADS = 4
@@ -262,8 +263,8 @@ class _Examination:
 
     async def _address(self, check: str, text: str) -> Sequence[Finding]:
         for dial in self._patient.dialling:
-            if dial.address == text and dial.state == "connected":
-                return [ok(check, "connected", subject=text)]
+            if dial.address == text and dial.state in _MET:
+                return [ok(check, _MET[dial.state], subject=text)]
         async with self._at_once:
             met = await self._patient.prober.ask(text)
         self._peers += dates_of(met)
