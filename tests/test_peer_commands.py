@@ -113,6 +113,22 @@ def test_peers_are_connected_and_let_go_of_by_hand(hamlet: Hamlet) -> None:
     assert address not in _run(one, "known")
 
 
+def test_a_peer_has_the_name_that_is_in_its_certificate(tmp_path: Path) -> None:
+    state = tmp_path / "kitchen"
+    thenodes("cert", "new", "--cn", "Kitchen\x07", "--state-dir", str(state))
+    kitchen, hall = RunningNode(state), RunningNode(tmp_path / "hall")
+    try:
+        _run(hall, "peer", "connect", f"127.0.0.1:{kitchen.port}")
+
+        (row,) = hall.ask("peers")
+        assert (row["node_id"], row["name"]) == (kitchen.node_id, "Kitchen\x07")
+        assert "Kitchen\\x07" in _run(hall, "peers")
+        # The hall's certificate has its id for a name, as every node makes it.
+        assert kitchen.ask("peers")[0]["name"] == ""
+    finally:
+        stop_all([kitchen, hall])
+
+
 def test_what_does_not_work_says_why_and_ends_with_1(hamlet: Hamlet) -> None:
     directory = str(hamlet.one.state_dir)
 

@@ -65,6 +65,7 @@ async def test_a_count_is_of_the_newest(asked: Asked) -> None:
         ("--filter chat", [FAULT]),
         ("--filter=raised", [FAULT]),
         ("--filter nothing", []),
+        ("--filter error", []),
         ("--level warning", [FAULT]),
         ("--level info --filter listens", [STARTED]),
     ],

@@ -194,6 +194,10 @@ async def test_a_known_peer_is_dialled_at_each_of_its_addresses(asked: Asked) ->
     assert asked.view.done == ["connect a:1", "connect a:2"]
 
 
+async def test_what_is_neither_a_peer_nor_an_address_is_told_what_one_is(asked: Asked) -> None:
+    assert (await asked.fails("peer connect example.org")).endswith("; an address is HOST:PORT")
+
+
 async def test_a_peer_without_an_address_cannot_be_dialled(asked: Asked) -> None:
     assert "no address of hall is known" in await asked.fails("peer connect hall")
 

@@ -110,8 +110,9 @@ CATALOGUE: Mapping[str, CommandText] = {
         "[COUNT] [--follow] [--level LEVEL] [--filter TEXT]",
         "events --follow --filter trust",
         more="COUNT is how many of the newest, 20 without it, at most 1000; LEVEL is debug,\n"
-        "info, warning or error, and what is less is left out. TEXT is looked for in type,\n"
-        "action, plugin, node id, address, reason, key and the text itself; case does not count.",
+        "info, warning or error, and what is less is left out. TEXT is looked for in all\n"
+        "that an event says but its level: type, action, plugin, node id, address, reason, key\n"
+        "and the line that is shown; case does not count.",
     ),
     "log level": CommandText(
         "show what is shown of events and log records, or change it",

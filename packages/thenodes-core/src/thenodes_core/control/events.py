@@ -37,7 +37,7 @@ class _Asked(msgspec.Struct):
         """Whether an event is among it."""
         if event.level.severity < self.level.severity:
             return False
-        return not self.text or any(self.text in field.casefold() for field in _fields(event))
+        return not self.text or any(self.text in field for field in _fields(event))
 
 
 def add_events_command(table: CommandTable, recent: RecentEvents) -> None:
@@ -78,10 +78,11 @@ async def _follow(recent: RecentEvents, asked: _Asked) -> AsyncGenerator[Reply, 
 
 
 def _fields(event: Event) -> Sequence[str]:
-    """What a filter is looked for in, in lower case or not."""
+    """What a filter is looked for in, without case: all that it says but its level."""
     table = msgspec.structs.asdict(event)
-    texts = [value for value in table.values() if isinstance(value, str)]
-    return [*texts, str(event.__struct_config__.tag), describe(event)]
+    texts = [str(v) for name, v in table.items() if name != "level" and isinstance(v, str)]
+    said = [*texts, str(event.__struct_config__.tag), describe(event)]
+    return [text.casefold() for text in said]
 
 
 def _parse(words: Sequence[str]) -> _Asked:

@@ -281,7 +281,10 @@ def _absent(node_id: str, view: PeerView) -> Reply:
 async def _connect(view: PeerView, name: str) -> Reply:
     if _is_address(name):
         return await _dial(view, name)
-    node_id = find_peer(name, view.peer_ids())
+    try:
+        node_id = find_peer(name, view.peer_ids())
+    except CommandFailed as error:
+        raise CommandFailed(f"{error}; an address is HOST:PORT") from error
     addresses = view.addresses_of(node_id)
     if not addresses:
         raise CommandFailed(f"no address of {node_id} is known; name one: peer connect HOST:PORT")
