@@ -16,6 +16,7 @@ from thenodes_core.doctor.finding import Outcome
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "a b?.sqlite3"
     with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE t (x, y)")
         database.execute("CREATE INDEX i ON t (x)")
         rows = ((n, "x" * 100) for n in range(20_000))
@@ -32,6 +33,15 @@ def test_a_whole_database_is_fine_and_left_as_it_is(path: Path) -> None:
     assert found.outcome is Outcome.OK
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == [path.name]
+
+
+def test_a_database_that_is_written_to_meanwhile_is_read_as_it_is(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("INSERT INTO t VALUES (1, 2)")
+        database.commit()
+        database.execute("INSERT INTO t VALUES (3, 4)")
+
+        assert check_database(path, "frames")[0].outcome is Outcome.OK
 
 
 def test_a_damaged_database_is_a_problem(path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from thenodes_core import Config, ConfigError, Settings
 from thenodes_core.config import Source, setting_types, validate
 from thenodes_core.control.commands import CommandTable, Reply
@@ -74,18 +76,30 @@ class _Commands:
     def _change(self, change: Callable[..., Change]) -> Reply:
         if self._file is None:
             raise CommandFailed(_NO_FILE)
+        judged: list[Config] = []
+
+        def judge(source: Source) -> Settings:
+            settings = self._read(file=source)
+            validate(settings.config, settings.origins)
+            judged.append(settings.config)
+            return settings
+
         try:
-            done = change(self._file, judge=self._judge)
+            done = change(self._file, judge=judge)
         except ConfigError as error:
             raise CommandFailed(str(error)) from error
+        if done.restart and self._runs_with(done.key, judged[0]):
+            done = msgspec.structs.replace(done, restart=())
         if done.applied:
             self._reload()
         return Reply("\n".join(_told(done)), done)
 
-    def _judge(self, source: Source) -> Settings:
-        settings = self._read(file=source)
-        validate(settings.config, settings.origins)
-        return settings
+    def _runs_with(self, key: str, after: Config) -> bool:
+        """Whether a setting is now what the node was started with."""
+        try:
+            return bool(value_at(values_of(self._config()), key) == value_at(values_of(after), key))
+        except ConfigError:
+            return False
 
 
 def _told(change: Change) -> list[str]:
@@ -94,6 +108,8 @@ def _told(change: Change) -> list[str]:
         lines.append("it applies now")
     if change.restart:
         lines.append("it applies when the node is started again")
+    if change.before != change.after and not change.applied and not change.restart:
+        lines.append("the node runs with that")
     if change.overridden_by:
         lines.append(f"the {change.overridden_by} it was started with win over the file")
     return lines

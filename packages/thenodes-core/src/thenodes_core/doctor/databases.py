@@ -28,8 +28,9 @@ def check_database(path: Path, what: str, *, most_seconds: float = _SECONDS) -> 
     try:
         if not path.exists():
             return [ok("store", f"not there yet: {what}", subject=at)]
-        # A node that runs goes on writing to it meanwhile.
-        database = sqlite3.connect(f"file:{quote(at)}?mode=ro", uri=True, timeout=1.0)
+        # Where nobody has it open: even to read it, SQLite would make files beside it.
+        alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        database = sqlite3.connect(f"file:{quote(at)}?mode=ro{alone}", uri=True, timeout=1.0)
     except (sqlite3.Error, OSError) as error:
         return [_unreadable(at, error)]
     ends = time.monotonic() + most_seconds
