@@ -229,8 +229,9 @@ async def test_the_users_of_a_relay_that_drains_have_moved_before_it_ends(tmp_pa
     first, second = Hub(tmp_path, "first"), Hub(tmp_path, "second")
     addresses = [first.address, second.address]
     async with hubs(first, second), users(addresses, "ann", "ben") as (ann, ben):
-        for user in (ann, ben):
-            await until(lambda user=user: len(user.node.peers.all()) == 2, "both relays")
+        await until(
+            lambda: all(len(user.node.peers.all()) == 2 for user in (ann, ben)), "both relays"
+        )
         talk = Talk(ann, ben)
         await until(lambda: ben.inbox.count > 20, "them to talk")
         assert await first.carried() > 0

@@ -67,7 +67,9 @@ class Ending:
         try:
             await self._node.drain(seconds=self._drain_seconds)
         finally:
-            self._stop()
+            # Unless somebody has quit meanwhile: then it stops already.
+            if self._node.is_running:
+                self._stop()
 
     def _stop(self) -> None:
         exit_at_the_latest(_STOP_SECONDS)

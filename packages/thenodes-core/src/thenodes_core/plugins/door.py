@@ -77,6 +77,7 @@ class Door:
         self._fault = fault
         self._changed = changed
         self._closed = False
+        self._draining = False
         self._undo: list[Undo] = []
         self._drains: list[tuple[Callable[[], None], Callable[[], bool]]] = []
         self.capabilities: tuple[str, ...] = ()
@@ -109,8 +110,10 @@ class Door:
 
     def drain(self) -> None:
         """Tell the service that the node takes nothing new and will stop."""
-        for begin, _ in self._drains:
-            begin()
+        if not self._draining:
+            self._draining = True
+            for begin, _ in self._drains:
+                begin()
 
     @property
     def is_drained(self) -> bool:
