@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import bare, connections, crowd, handshakes, nodes, plugins, startup
+from . import bare, connections, crowd, events, handshakes, nodes, plugins, startup, top
 from .relay import measure as relay
 from .result import Far, Row
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--plugins", type=positive, default=100, help="default 100")
     parser.add_argument("--frozen", type=int, default=50, help="of a crowd; default 50")
     parser.add_argument("--garbage", type=int, default=50, help="of a crowd; default 50")
-    parser.add_argument("--seconds", type=float, default=60, help="of a crowd; default 60")
+    parser.add_argument("--seconds", type=float, help="of a crowd, default 60; of top, default 10")
     parser.add_argument(
         "--part", choices=tuple(relay.PARTS), action="append", help="of relay; all by default"
     )
@@ -56,7 +56,11 @@ def positive(text: str) -> int:
 
 
 async def far_process(role: str, kind: str) -> None:
-    if role == "handshakes":
+    if role == "events-far":
+        await events.listen(kind)
+    elif role == "top-far":
+        await top.hold(Path(kind))
+    elif role == "handshakes":
         await handshakes.listen(kind)
     elif kind == "crowd":
         await crowd.listen()
@@ -87,7 +91,7 @@ def measure_startup(options: argparse.Namespace) -> list[Row]:
 
 def measure_crowd(options: argparse.Namespace) -> list[Row]:
     sessions = options.sessions or 500
-    return crowd.measure(sessions, options.frozen, options.garbage, options.seconds)
+    return crowd.measure(sessions, options.frozen, options.garbage, options.seconds or 60)
 
 
 def measure_handshakes(options: argparse.Namespace) -> list[Row]:
@@ -108,7 +112,15 @@ def measure_relay(options: argparse.Namespace) -> list[Row]:
     return [row for part in options.part or relay.PARTS for row in relay.measure(part, much)]
 
 
-FAR = ("far", "hold", "handshakes")
+def measure_events(options: argparse.Namespace) -> list[Row]:
+    return events.measure(options.messages or 400_000, options.runs)
+
+
+def measure_top(options: argparse.Namespace) -> list[Row]:
+    return top.measure(options.sessions or 500, options.seconds or 10, options.runs)
+
+
+FAR = ("far", "hold", "handshakes", "events-far", "top-far")
 """What a far process can be."""
 
 MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
@@ -120,6 +132,8 @@ MEASURES: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
     "handshakes": measure_handshakes,
     "plugins": measure_plugins,
     "relay": measure_relay,
+    "events": measure_events,
+    "top": measure_top,
 }
 
 

@@ -20,6 +20,7 @@ from thenodes_plugin_api import Binding
 __all__ = ["Client", "raise_descriptor_limit"]
 
 _REALM = {"name": "default", "code": "default", "version": "1.0"}
+_TEXT, _PING = 1, 9
 _UPGRADE = (
     "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{protocol}\r\n"
@@ -85,16 +86,22 @@ class Client:
         return envelope
 
     async def _receive_data(self) -> bytes:
+        """The next message. Pings are not answered: a peer that never does costs a node nothing."""
+        while True:
+            opcode, data = await self._receive_frame()
+            if opcode == _TEXT:
+                return data
+            if opcode != _PING:
+                raise ConnectionError(f"closed: {data!r}")
+
+    async def _receive_frame(self) -> tuple[int, bytes]:
         head = await self.reader.readexactly(2)
         size = head[1]
         if size == 126:
             size = int.from_bytes(await self.reader.readexactly(2), "big")
         elif size == 127:
             size = int.from_bytes(await self.reader.readexactly(8), "big")
-        data = await self.reader.readexactly(size)
-        if head[0] & 0x0F != 1:
-            raise ConnectionError(f"closed: {data!r}")
-        return data
+        return head[0] & 0x0F, await self.reader.readexactly(size)
 
     def close(self) -> None:
         """Cut."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TypeAlias
 
-from thenodes_core import Config, Limits, Node
+from thenodes_core import Config, Limits, LoggingTable, Node
 from thenodes_core.transport.websocket import WebSocketTransport
 from thenodes_plugin_api import Extension, Message, Payload, Plugin, PluginContext
 
@@ -14,6 +17,12 @@ from .result import LAST, Far, report
 __all__ = ["listen", "rate", "round_trips"]
 
 DATA = Extension("bench.data")
+
+Beside: TypeAlias = Callable[[Node], AbstractAsyncContextManager[object]]
+
+
+def _nothing(node: Node) -> AbstractAsyncContextManager[object]:
+    return nullcontext()
 
 
 class _Counting(Plugin):
@@ -47,24 +56,43 @@ class _Sending(Plugin):
         self.ctx = ctx
 
 
-def _node(subprotocol: str, plugin: Plugin, *bootstrap: str) -> Node:
+def _node(
+    subprotocol: str, plugin: Plugin, *bootstrap: str, logging: LoggingTable | None = None
+) -> Node:
     transport = WebSocketTransport(Limits(), offered=(subprotocol,))
-    config = Config(port=0, bootstrap_nodes=bootstrap)
+    config = Config(port=0, bootstrap_nodes=bootstrap, logging=logging or LoggingTable())
     return Node(config, plugins={"bench": plugin}, transport=transport)
 
 
-async def listen(subprotocol: str) -> None:
-    """Be the far process until the last message has come."""
+async def listen(
+    subprotocol: str, *, logging: LoggingTable | None = None, beside: Beside = _nothing
+) -> None:
+    """Be the far process until the last message has come.
+
+    Args:
+        subprotocol: the encoding.
+        logging: where events are written.
+        beside: what else the node has, meanwhile.
+    """
     plugin = _Counting()
-    async with _node(subprotocol, plugin) as node:
+    async with _node(subprotocol, plugin, logging=logging) as node, beside(node):
         report({"port": int(node.address.rpartition(":")[2]), "node_id": node.id})
         await plugin.done.wait()
 
 
-async def rate(far: Far, subprotocol: str, size: int, messages: int) -> float:
-    """Messages a second, one way, decoded and dispatched to the plugin."""
+async def rate(
+    far: Far,
+    subprotocol: str,
+    size: int,
+    messages: int,
+    *,
+    logging: LoggingTable | None = None,
+    beside: Beside = _nothing,
+) -> float:
+    """Messages a second, one way, decoded and dispatched to the plugin; see `listen`."""
     plugin = _Sending()
-    async with _node(subprotocol, plugin, f"127.0.0.1:{far.port}") as node:
+    made = _node(subprotocol, plugin, f"127.0.0.1:{far.port}", logging=logging)
+    async with made as node, beside(node):
         await node.wait_for(far.node_id)
         payload = _payload(subprotocol, size)
         for _ in range(messages):

@@ -84,3 +84,19 @@ def test_what_a_relay_stores_and_what_a_binding_costs_is_measured(tmp_path: Path
     assert values["relay, 64 senders wait for each"] > 0
     assert values["relay, drain"] > 0
     assert "memory of a mailbox" in values
+
+
+def test_what_events_cost_the_data_path_is_measured(tmp_path: Path) -> None:
+    rows = run("events", "--runs", "1", "--messages", "5000", file=tmp_path / "n")
+
+    assert [row["events"] for row in rows] == ["none", "told"]
+    assert all(row["messages/s"] > 0 for row in rows)
+
+
+def test_what_looking_costs_a_node_is_measured(tmp_path: Path) -> None:
+    options = ("--sessions", "10", "--seconds", "1", "--runs", "1")
+
+    rows = run("top", *options, file=tmp_path / "n")
+
+    assert rows[-1]["what"] == "top costs the node, % of a core"
+    assert rows[0]["value"] >= 0
