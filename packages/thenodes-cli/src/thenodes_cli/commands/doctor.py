@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 
 import click
@@ -21,9 +21,9 @@ from thenodes_core.doctor.command import summary
 from thenodes_core.doctor.finding import problem
 from thenodes_core.errors import CommandError, NoNode, StateDirError
 
-from ..errors import FAILED
+from ..errors import FAILED, INTERRUPTED
 from ..node_files import NodeFiles
-from ..output import emit, lines
+from ..output import drop_output, emit, lines
 from .target import DEFAULT_STATE_DIR, read_settings, target_options
 from .words import json_option
 
@@ -52,18 +52,25 @@ def command(config_file: Path | None, state_dir: Path | None, as_json: bool) -> 
     The exit code is 1 where there is a problem, and 0 where there are only warnings.
     """
     found: list[Finding] = []
-    with suppress(KeyboardInterrupt):
+    try:
+        # Not asyncio.run, which waits for threads: one may wait for a name for long.
         loop = asyncio.new_event_loop()
         loop.run_until_complete(_tell(config_file, state_dir, found, as_json=as_json))
-    if as_json:
-        emit("", found, as_json=True)
-    else:
-        click.echo(summary(found))
-    _leave(FAILED if any(one.outcome is Outcome.PROBLEM for one in found) else 0)
+        if as_json:
+            emit("", found, as_json=True)
+        else:
+            click.echo(summary(found))
+        code = FAILED if any(one.outcome is Outcome.PROBLEM for one in found) else 0
+        _leave(code)
+    except BrokenPipeError:
+        drop_output()
+        _leave(FAILED)
+    except KeyboardInterrupt:
+        _leave(INTERRUPTED)
 
 
 def _leave(code: int) -> None:
-    """End now: a thread may still wait for a name that nobody answers for."""
+    """End now, whatever threads still wait for."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)

@@ -44,6 +44,7 @@ _MET = {"connected": "connected", "duplicate": "connected by another address"}
 _BROKEN_STATES = {"failed": "plugin reload", "quarantined": "plugin reload"}
 
 _THREADS = 4
+_END_SECONDS = 0.5
 _DATED_FILES = 1000
 _T = TypeVar("_T")
 
@@ -114,6 +115,7 @@ async def examine(
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.wait(tasks, timeout=_END_SECONDS)
         examination.close()
 
 
