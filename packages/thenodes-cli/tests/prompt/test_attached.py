@@ -13,7 +13,7 @@ from thenodes_cli.prompt.attached import watch
 from thenodes_core.control.access import Description
 from thenodes_core.control.commands import Reply
 from thenodes_core.control.completion import Candidate
-from thenodes_core.errors import NoNode, StateDirError
+from thenodes_core.errors import CommandFailed, NoNode, StateDirError
 from thenodes_plugin_api import Level
 
 
@@ -82,6 +82,20 @@ async def test_a_stream_that_ends_while_the_node_runs_begins_again() -> None:
 async def test_a_node_that_does_not_answer_any_more_is_told() -> None:
     with pytest.raises(StateDirError):
         await watch(Remote([StateDirError("no answer")]), Shown(), Level.INFO)
+
+
+async def test_where_events_are_refused_that_is_told_once_and_the_prompt_goes_on() -> None:
+    full = CommandFailed("too many follow")
+    remote = Remote([full], [full], [event("at last"), NoNode("closed")])
+    console = Shown()
+
+    with pytest.raises(NoNode):
+        await watch(remote, console, Level.INFO, again_seconds=0)
+
+    assert console.written == [
+        ("no events are shown: too many follow", Level.WARNING),
+        ("at last", Level.INFO),
+    ]
 
 
 async def test_what_events_say_is_shown_without_control_characters() -> None:

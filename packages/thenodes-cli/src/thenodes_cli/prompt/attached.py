@@ -11,7 +11,7 @@ from pathlib import Path
 from thenodes_core.control.access import Access
 from thenodes_core.control.client import RemoteAccess
 from thenodes_core.control.commands import Reply
-from thenodes_core.errors import NoNode
+from thenodes_core.errors import CommandError, NoNode
 from thenodes_plugin_api import Level
 
 from ..console import Console
@@ -21,6 +21,7 @@ from .session import Prompt
 __all__ = ["attach", "watch"]
 
 _AGAIN_SECONDS = 0.5
+_LINES_PER_SECOND = 100
 _VERSION = "version"
 
 
@@ -39,7 +40,9 @@ async def attach(state_dir: Path, level: Level) -> None:
     """
     access = RemoteAccess(state_dir)
     greeting = await _first(access, _VERSION)
-    console = Console(sys.stderr)
+    console = Console(
+        sys.stderr, per_second=_LINES_PER_SECOND, more="; events has the last thousand"
+    )
     is_seen = sys.stdin is not None and sys.stdin.isatty()
     if is_seen:
         console.write(f"attached to {lines(greeting.text)}", Level.INFO)
@@ -79,7 +82,7 @@ async def watch(
     """Show the node's events for as long as it runs.
 
     A stream that ended while the node runs, as that of a terminal that was stopped for long
-    does, is begun again.
+    does, is begun again; so is one that is refused, which is told.
 
     Args:
         access: the node's commands.
@@ -91,16 +94,28 @@ async def watch(
         NoNode: it does not run any more.
         StateDirError: it does not answer any more.
     """
+    refusal = ""
     command = f"events 0 --follow --keep-unread --level {level.value}"
     while True:
         try:
             async with aclosing(access.answers(command)) as replies:
                 async for reply in replies:
                     if console is not None:
-                        console.write(lines(reply.text), _level_of(reply))
+                        _show(console, reply)
         except NoNode:
             await _first(access, _VERSION)
+        except CommandError as error:
+            # Too many follow them, say. The prompt is of use without.
+            if console is not None and str(error) != refusal:
+                console.write(f"no events are shown: {lines(str(error))}", Level.WARNING)
+            refusal = str(error)
         await asyncio.sleep(again_seconds)
+
+
+def _show(console: Console, reply: Reply) -> None:
+    level = _level_of(reply)
+    if console.admits(level):
+        console.write(lines(reply.text), level)
 
 
 def _level_of(reply: Reply) -> Level:
