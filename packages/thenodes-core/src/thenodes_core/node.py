@@ -121,7 +121,8 @@ class Node:
         self.clock: Clock = clock or SystemClock()
         self.counters = Counters()
         self.events = Dispatcher(self.counters)
-        self.commands = CommandTable()
+        self._supervisor = Supervisor(self.events, self.counters, self.clock)
+        self.commands = CommandTable(self._supervisor.supervise)
         self.limits = self.config.limits
         self.known = KnownPeers(self.clock)
         self._settings = settings
@@ -134,7 +135,6 @@ class Node:
         self._readiness = Readiness()
         self._recent = RecentEvents()
         self._stop_requested = asyncio.Event()
-        self._supervisor = Supervisor(self.events, self.counters, self.clock)
         self._capabilities: tuple[str, ...] = ()
         self._started_at = 0.0
         self._network: PeerNetwork | None = None

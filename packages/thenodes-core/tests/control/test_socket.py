@@ -126,7 +126,16 @@ async def test_a_state_directory_too_long_for_a_socket_works_all_the_same(
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\n", b"peers\n", b"{}\n", b'{"line": 1}\n', b"\xff\n", b"[]\n", b"[" * 10_000 + b"\n"],
+    [
+        b"\n",
+        b"peers\n",
+        b"{}\n",
+        b'{"line": 1}\n',
+        b"\xff\n",
+        b"[]\n",
+        b"[" * 10_000 + b"\n",
+        b'{"x": ' + b"[" * 50_000 + b"\n",
+    ],
     ids=lambda garbage: repr(garbage[:12]),
 )
 async def test_a_garbage_line_is_answered_and_the_next_is_served(

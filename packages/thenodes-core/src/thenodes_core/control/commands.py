@@ -7,16 +7,18 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import aclosing
 from difflib import get_close_matches
 from textwrap import wrap
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
-from thenodes_plugin_api import PromptCommand
+from thenodes_plugin_api import PromptCommand, TheNodesError
 
-from ..errors import CommandError
+from ..errors import CommandError, CommandFailed
 from .catalogue import CATALOGUE
 
-__all__ = ["Command", "CommandTable", "Complete", "Reply", "Run", "Shell"]
+__all__ = ["Command", "CommandTable", "Complete", "Reply", "Run", "Shell", "Supervise"]
+
+T = TypeVar("T")
 
 _JSON = "--json"
 _HELP = frozenset({"--help", "-h"})
@@ -25,6 +27,7 @@ _END_OF_OPTIONS = "--"
 # What is quoted, or is not, of a word.
 _PART = re.compile(r""""([^"]*)"|(?<!\w)'([^']*)'|([^\s"']+|["'])""")
 _WIDTH = 80
+_DEFECT = "internal error; the node's log says more"
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -54,6 +57,9 @@ Run = Callable[[Sequence[str]], Awaitable[Reply]]
 
 Follow = Callable[[Sequence[str]], AsyncGenerator[Reply, None] | None]
 """The answers, where the words ask for more than one; else None."""
+
+Supervise = Callable[[Awaitable[object]], Awaitable[bool]]
+"""Does work, and tells of a defect in it; False where one ended it."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -112,9 +118,15 @@ class Shell(Protocol):
 
 
 class CommandTable:
-    """All commands of one node."""
+    """All commands of one node.
 
-    def __init__(self) -> None:
+    Args:
+        supervise: told of a defect in a command, which then fails alone; without it, a defect
+            is for whoever asks.
+    """
+
+    def __init__(self, supervise: Supervise | None = None) -> None:
+        self._supervise = supervise
         self._commands: dict[str, Command] = {}
         self._names: dict[str, Command] = {}
         self._shells: dict[str, Shell] = {}
@@ -225,12 +237,12 @@ class CommandTable:
             rest = text[len(prefix) :].strip()
             if not rest:
                 raise CommandError(f"{prefix} what? Try: {_offer(shell)}")
-            answer = await shell.run(rest)
+            answer = await self._contained(shell.run(rest))
             return Reply(answer or "", {"answer": answer})
         command, given = self._find(text)
         if given.help:
             return Reply(command.describe(), _described(command), as_json=given.as_json)
-        reply = await command.run(given.words)
+        reply = await self._contained(command.run(given.words))
         return msgspec.structs.replace(reply, as_json=True) if given.as_json else reply
 
     def follow(self, line: str) -> AsyncGenerator[Reply, None] | None:
@@ -246,7 +258,7 @@ class CommandTable:
         if command.follow is None or given.help:
             return None
         answers = command.follow(given.words)
-        return None if answers is None else _marked(answers, as_json=given.as_json)
+        return None if answers is None else self._marked(answers, as_json=given.as_json)
 
     async def answers(self, line: str) -> AsyncGenerator[Reply, None]:
         """Every answer to a line: one, or as many as it asks for.
@@ -262,9 +274,39 @@ class CommandTable:
             async for reply in following:
                 yield reply
 
+    async def _marked(
+        self, answers: AsyncGenerator[Reply, None], *, as_json: bool
+    ) -> AsyncGenerator[Reply, None]:
+        async with aclosing(answers):
+            while (reply := await self._contained(anext(answers, None))) is not None:
+                yield msgspec.structs.replace(reply, as_json=as_json, more=True)
+
+    async def _contained(self, work: Awaitable[T]) -> T:
+        """Wait for what a command does: a defect in it ends neither a prompt nor a connection."""
+        if self._supervise is None:
+            return await work
+        done: list[T] = []
+        failed: list[TheNodesError] = []
+
+        async def do() -> None:
+            try:
+                done.append(await work)
+            except TheNodesError as error:
+                failed.append(error)
+
+        if not await self._supervise(do()):
+            raise CommandFailed(_DEFECT)
+        for error in failed:
+            if isinstance(error, CommandError):
+                raise error
+            raise CommandFailed(str(error)) from error
+        return done[0]
+
     def _find(self, text: str) -> tuple[Command, _Given]:
         words = _split(text)
-        for count in range(len(words), 0, -1):
+        # No further than the longest name: a line may have ten thousands of words.
+        most = 1 + max((name.count(" ") for name in self._names), default=0)
+        for count in range(min(most, len(words)), 0, -1):
             command = self._names.get(" ".join(words[:count]))
             if command is not None:
                 return command, _given(words[count:])
@@ -309,14 +351,6 @@ def _described(command: Command) -> Mapping[str, object]:
         "example": command.example or command.name,
         "aliases": command.aliases,
     }
-
-
-async def _marked(
-    answers: AsyncGenerator[Reply, None], *, as_json: bool
-) -> AsyncGenerator[Reply, None]:
-    async with aclosing(answers):
-        async for reply in answers:
-            yield msgspec.structs.replace(reply, as_json=as_json, more=True)
 
 
 def _split(text: str) -> list[str]:

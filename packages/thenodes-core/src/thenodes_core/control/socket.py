@@ -178,7 +178,7 @@ class ControlSocket:
                 await _say(writer, _answer_of(await self._table.run(question.line)))
             else:
                 await _say(writer, Answer(False, f"{_EXPECTED}: nothing is asked"))
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             await _say(writer, Answer(False, f"{_EXPECTED}: {error}"))
         except CommandError as error:
             await _say(writer, _refusal(error))
