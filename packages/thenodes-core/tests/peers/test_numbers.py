@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
 import pytest
 
@@ -87,8 +87,8 @@ class Two:
         self._run(self.a.watch())
         self._run(self.b.watch())
 
-    def _run(self, work: object) -> None:
-        self._tasks.append(asyncio.ensure_future(work))  # type: ignore[arg-type]
+    def _run(self, work: Coroutine[object, object, object]) -> None:
+        self._tasks.append(asyncio.ensure_future(work))
 
     async def close(self) -> None:
         for task in self._tasks:

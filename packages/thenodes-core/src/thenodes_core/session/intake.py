@@ -106,8 +106,8 @@ class Intake:
             self._take_control(messages)
         if apart is not CONTROL:
             self._take_served(messages)
-        data = [m for m in messages if type(m.body) not in apart]
-        return bool(data) and self._receiver.deliver(self._session, cast("Sequence[Message]", data))
+        rest = [m for m in messages if type(m.body) not in apart]
+        return bool(rest) and self._receiver.deliver(self._session, cast("Sequence[Message]", rest))
 
     def _take_control(self, messages: Sequence[Message | UnknownKind]) -> None:
         control = [m for m in messages if type(m.body) in CONTROL]

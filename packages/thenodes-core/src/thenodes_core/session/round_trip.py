@@ -72,7 +72,7 @@ class RoundTrip:
                 await self._clock.sleep(_TRY_SECONDS)
             if self._sent_at is None and self.seconds is not None:
                 return self.seconds
-            answer = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
             waiting = self._waiting = self._waiting or []
             waiting.append(answer)
             try:
