@@ -65,7 +65,8 @@ def test_every_setting_is_documented(key: str) -> None:
 
 @pytest.mark.parametrize("setting", settings(), ids=lambda setting: setting.key)
 def test_a_setting_means_in_the_reference_what_its_table_says(setting: Setting) -> None:
-    (row,) = re.findall(rf"^\| `{re.escape(setting.key)}` \|.*$", REFERENCE, re.MULTILINE)
+    page = (PAGES / "configuration.md").read_text()
+    (row,) = re.findall(rf"^\| `{re.escape(setting.key)}` \|.*$", page, re.MULTILINE)
     meaning = re.split(r"(?<!\\) \| ", row)[2].removesuffix(" |")
 
     assert re.sub(r" \(\[.*\]\(.*\)\)$", "", meaning) == setting.text
