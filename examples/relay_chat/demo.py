@@ -94,10 +94,11 @@ def status(state_dir: Path) -> dict[str, object]:
 
 
 def peers(state_dir: Path) -> list[dict[str, object]]:
+    """Who is connected; `peers` also lists who was reached through a relay."""
     answer: list[dict[str, object]] = json.loads(
         thenodes("peers", "--state-dir", str(state_dir), "--json")
     )
-    return answer
+    return [peer for peer in answer if peer["path"] == "direct"]
 
 
 def relay(state_dir: Path, word: str) -> str:
