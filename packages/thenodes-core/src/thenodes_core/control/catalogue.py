@@ -101,6 +101,7 @@ CATALOGUE: Mapping[str, CommandText] = {
     "top": CommandText(
         "watch throughput, sessions and queues, once a second",
         "[--once]",
+        "top --once",
         more="Bytes are of frames, without the WebSocket and TLS around them; QUEUE is what waits\n"
         "for the peer, RTT the newest round trip. --once shows one second and ends; --json\n"
         "writes an object a second. Elsewhere q or Ctrl-C ends it.",
