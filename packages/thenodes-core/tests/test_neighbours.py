@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -19,6 +20,8 @@ from thenodes_core import (
 from thenodes_core.clock import settle
 from thenodes_core.control.peers import Connected, Disconnected, Forgotten, PeerRow
 from thenodes_core.errors import CommandError, CommandFailed
+from thenodes_core.protocol.handshake import Role
+from thenodes_core.transport.base import Link
 from thenodes_plugin_api import Event, Message, NetworkEvent, Plugin, PluginContext
 
 
@@ -64,6 +67,10 @@ class Street:
         )
         node = Node(config, transport=self._network, clock=self.clock, **options)
         return await self._stack.enter_async_context(node)
+
+    async def dial(self, node: Node) -> Link:
+        """Another connection to a node."""
+        return await self._network.dial(f"ws://{node.address}")
 
     async def pair(self, **options: Any) -> tuple[Node, Node]:
         """A node that dials, and the one that it is connected with."""
@@ -143,6 +150,20 @@ async def test_a_peer_that_is_let_go_of_is_not_dialled_until_it_is_connected_aga
 
     assert (await data(attic, "peer connect hall")).state == "connected"
     assert [peer.node_id for peer in hall.peers.all()] == ["attic"]
+
+
+async def test_a_peer_that_dials_while_it_is_let_go_of_is_told_to_be_back(street: Street) -> None:
+    attic, hall = await street.pair()
+    link = await street.dial(hall)
+    again = asyncio.ensure_future(attic.peers.serve(link, Role.DIALER))
+
+    ended = asyncio.ensure_future(hall.commands.run("peer disconnect attic"))
+    await settle()
+    await street.clock.advance(5.0)
+
+    assert (await ended).data == Disconnected("attic", [], was_connected=True, is_back=True)
+    assert "it has dialled and is back" in (await ended).text
+    again.cancel()
 
 
 async def test_a_peer_that_dials_comes_back_a_minute_after_it_was_let_go_of(

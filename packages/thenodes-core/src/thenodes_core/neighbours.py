@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from thenodes_plugin_api import (
@@ -17,7 +18,7 @@ from thenodes_plugin_api import (
     Text,
 )
 
-from .clock import Clock
+from .clock import Clock, timeout
 from .control.peers import Connected, Disconnected, Forgotten, PeerRow
 from .network import PeerNetwork
 from .node_id import fingerprint
@@ -31,6 +32,7 @@ __all__ = ["Neighbours"]
 
 _CONNECT_SECONDS = 10.0
 _SEND_SECONDS = 2.0
+_GONE_SECONDS = 3.0
 _AGAIN_SECONDS = 60.0
 _ENDED = Ending.here(CloseCode.NORMAL, "an operator ended the session", retry_after=_AGAIN_SECONDS)
 _RELIABLE = DeliveryOptions(qos=QoS.RELIABLE, confirm=True)
@@ -112,8 +114,11 @@ class Neighbours:
         addresses = self._network.dials.release(node_id)
         self._peers.end(node_id, _ENDED)
         if was_connected:
-            await self._peers.wait_gone(node_id)
-        return Disconnected(node_id, addresses, was_connected)
+            # One that dials at that moment takes the place of its older session: never gone.
+            with contextlib.suppress(TimeoutError):
+                async with timeout(self._clock, _GONE_SECONDS):
+                    await self._peers.wait_gone(node_id)
+        return Disconnected(node_id, addresses, was_connected, self.is_connected(node_id))
 
     def forget(self, name: str) -> Forgotten:
         """Forget what is known of a peer's id, or of an address.

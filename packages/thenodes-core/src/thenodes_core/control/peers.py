@@ -90,11 +90,19 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 class Disconnected(msgspec.Struct, frozen=True):
-    """A session that an operator ended, and the addresses that are dialled no more."""
+    """A session that an operator ended, and the addresses that are dialled no more.
+
+    Attributes:
+        node_id: the peer.
+        addresses: that led to it.
+        was_connected: whether there was a session.
+        is_back: whether the peer has made another one meanwhile.
+    """
 
     node_id: str
     addresses: Sequence[str]
     was_connected: bool
+    is_back: bool = False
 
 
 class Forgotten(msgspec.Struct, frozen=True):
@@ -315,6 +323,8 @@ def _disconnected(ended: Disconnected) -> Reply:
     if ended.addresses:
         dialled += f" at {', '.join(ended.addresses)}"
     text = f"{ended.node_id} {said}; {dialled}, until peer connect"
+    if ended.is_back:
+        text += "; it has dialled and is back (trust revoke keeps its key out)"
     return Reply(printable(text), ended)
 
 
