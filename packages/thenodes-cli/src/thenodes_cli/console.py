@@ -15,7 +15,9 @@ import click
 from thenodes_core.rate import TokenBucket
 from thenodes_plugin_api import Level
 
-__all__ = ["Console", "is_colourful"]
+from .output import is_colourful
+
+__all__ = ["Console"]
 
 _WAITING_LINES = 4096
 _FLUSH_SECONDS = 0.5
@@ -127,13 +129,6 @@ class Console:
     def _write_line(self, line: str) -> None:
         if self._writer is not None:
             self._writer.put(line)
-
-
-def is_colourful(stream: TextIO) -> bool:
-    """Whether colours are shown there: on a terminal that has them, where nobody forbids it."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return False
-    return stream.isatty()
 
 
 class _Writer:

@@ -7,13 +7,14 @@ import json
 import os
 import shutil
 import sys
+from typing import TextIO
 
 import click
 import msgspec
 
 from thenodes_core.text import printable, printable_json
 
-__all__ = ["drop_output", "emit", "emit_next", "fail", "lines", "warn"]
+__all__ = ["drop_output", "emit", "emit_next", "fail", "is_colourful", "lines", "warn"]
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
@@ -70,6 +71,13 @@ def warn(message: str) -> None:
     _complain("warning:", "yellow", message)
 
 
+def is_colourful(stream: TextIO) -> bool:
+    """Whether colours are shown there: on a terminal that has them, where nobody forbids it."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return stream.isatty()
+
+
 def _complain(label: str, colour: str, message: str) -> None:
-    shown = click.style(label, fg=colour, bold=True) if sys.stderr.isatty() else label
+    shown = click.style(label, fg=colour, bold=True) if is_colourful(sys.stderr) else label
     click.echo(f"{shown} {lines(message)}", err=True)
