@@ -65,9 +65,6 @@ class View:
     def peer_ids(self) -> Sequence[str]:
         return [*(row.node_id for row in self.given), "cellar"]
 
-    def is_connected(self, node_id: str) -> bool:
-        return node_id == LONG
-
     def addresses_of(self, node_id: str) -> Sequence[str]:
         return ["a:1", "a:2"] if node_id == "cellar" else []
 

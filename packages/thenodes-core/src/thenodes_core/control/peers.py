@@ -134,10 +134,6 @@ class PeerView(Protocol):
         """Every peer that may be named: connected, behind a relay, dialled or known."""
         ...
 
-    def is_connected(self, node_id: str) -> bool:
-        """Whether there is a session with that peer."""
-        ...
-
     def addresses_of(self, node_id: str) -> Sequence[str]:
         """Where a peer may be dialled, the best first."""
         ...
