@@ -38,3 +38,12 @@ def test_a_damper_tells_how_much_it_kept_back() -> None:
     assert [damper.let_through(0.0) for _ in range(5)] == [0, 0, None, None, None]
     assert damper.let_through(1.0) == 3
     assert damper.let_through(2.0) == 0
+
+
+def test_what_is_kept_back_in_bulk_is_told_with_the_next() -> None:
+    damper = Damper(1.0, 1.0, now=0.0)
+    assert damper.let_through(0.0) == 0
+
+    damper.keep_back(5)
+
+    assert damper.let_through(1.0) == 5

@@ -115,6 +115,21 @@ def test_a_key_that_is_pinned_is_trusted_unless_it_is_rejected(tmp_path: Path) -
     assert not bench.keeper.is_trusted(key)
 
 
+def test_the_standing_of_a_key_is_the_strongest_word_on_it(tmp_path: Path) -> None:
+    key = Bench(tmp_path).observe()
+    bench = Bench(tmp_path, TrustPolicyTable(pin_fingerprints=(OTHER_KEY,)))
+    bench.keeper.load()
+    standing = bench.keeper.standing
+    assert [standing(name) for name in (None, "0" * 64, key)] == ["no key", "unknown", "observed"]
+
+    bench.keeper.promote(key)
+    assert (standing(key), standing(OTHER_KEY)) == ("trusted", "pinned")
+
+    bench.keeper.revoke(key)
+    bench.keeper.revoke(OTHER_KEY)
+    assert (standing(key), standing(OTHER_KEY)) == ("rejected", "rejected")
+
+
 def test_a_key_is_listed_with_the_ids_that_came_with_it(bench: Bench) -> None:
     key = bench.observe()
     bench.keeper.known.bind("hub", key, bench.clock.time())
