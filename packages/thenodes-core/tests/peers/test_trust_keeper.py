@@ -120,7 +120,7 @@ def test_the_standing_of_a_key_is_the_strongest_word_on_it(tmp_path: Path) -> No
     bench = Bench(tmp_path, TrustPolicyTable(pin_fingerprints=(OTHER_KEY,)))
     bench.keeper.load()
     standing = bench.keeper.standing
-    assert [standing(name) for name in (None, "0" * 64, key)] == ["no key", "unknown", "observed"]
+    assert [standing(name) for name in (None, "1" * 64, key)] == ["no key", "unknown", "observed"]
 
     bench.keeper.promote(key)
     assert (standing(key), standing(OTHER_KEY)) == ("trusted", "pinned")
