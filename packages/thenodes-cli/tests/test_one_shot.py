@@ -118,6 +118,23 @@ def test_a_shell_completes_the_words_of_a_running_node(tmp_path: Path) -> None:
     assert completed("plugin", "info", "--state-dir", str(tmp_path), "k") == []
 
 
+def test_a_shell_is_offered_no_word_that_it_would_run(tmp_path: Path) -> None:
+    known = ["[::1]:5", "a:1", "$(reboot):1", "`reboot`:1", "a;reboot:1", "a&:1", "a|b:1", "~:1"]
+
+    async def nothing(words: object) -> Reply:
+        return Reply("")
+
+    async def serve() -> list[str]:
+        table = CommandTable()
+        table.define("peer connect", nothing, complete=lambda: known)
+        async with ControlSocket(tmp_path / CONTROL_SOCKET, table):
+            return await asyncio.to_thread(
+                completed, "peer", "connect", "--state-dir", str(tmp_path), ""
+            )
+
+    assert asyncio.run(serve()) == ["[::1]:5", "a:1"]
+
+
 def test_commands_of_several_words_are_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {
         "peer info": CommandText("tell of one", "<peer>", "peer info kitchen"),

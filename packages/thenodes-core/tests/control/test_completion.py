@@ -71,6 +71,16 @@ def test_words_of_a_command_are_completed_as_they_are_typed(table: CommandTable)
     assert lines(table, "peer info kitchen ") == []
 
 
+def test_what_a_peer_says_of_itself_is_escaped_and_cut(table: CommandTable) -> None:
+    words = [("attic", "A\nplain\nb\x1b[2J\u202e"), ("loft", "x" * 1000)]
+    table.add(Command("pick", "pick one", nothing, "<word>", complete=lambda: words))
+
+    attic, loft = candidates(table, "pick ")
+
+    assert attic == ("pick attic", "A\\nplain\\nb\\x1b[2J\\u202e")
+    assert (loft[0], len(loft[1])) == ("pick loft", 201)
+
+
 def test_a_dash_brings_the_options_that_are_not_given(table: CommandTable) -> None:
     assert lines(table, "events --f") == ["events --filter", "events --follow"]
     assert lines(table, "events --follow --") == [

@@ -24,6 +24,8 @@ JSON or not."""
 
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 _OPTIONS = ("--json", "--help", "-h", "--")
+# What a shell takes as it stands: bash puts what it is offered into the line unquoted.
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]-]*")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -80,7 +82,11 @@ def words_command(name: str, text: CommandText, ask: Ask, *, more: str = "") -> 
 def _offer(
     name: str, ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """What the node would offer at its prompt; nothing where it cannot be asked."""
+    """What the node would offer at its prompt; nothing where it cannot be asked.
+
+    But no word that a shell would make something else of: an address that a peer told may
+    read `$(reboot):1`.
+    """
     # Imported here: only a shell that completes needs it.
     from ..asking import offered
 
@@ -92,7 +98,8 @@ def _offer(
         found = offered(directory, typed + incomplete)
     except TheNodesError:
         return []
-    return [CompletionItem(line[len(typed) :], help=told) for line, told in found]
+    words = [(line[len(typed) :], told) for line, told in found]
+    return [CompletionItem(word, help=told) for word, told in words if _PLAIN.fullmatch(word)]
 
 
 def line_of(name: str, words: Sequence[str]) -> str:

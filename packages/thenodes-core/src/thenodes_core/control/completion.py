@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..text import printable
 from .commands import Command, CommandTable
 
 __all__ = ["Candidate", "candidates"]
@@ -12,12 +13,15 @@ __all__ = ["Candidate", "candidates"]
 Candidate = tuple[str, str]
 """The line as it would be, up to the end of the word, and what is said of it."""
 
+_TOLD_CHARACTERS = 200
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 _OPTIONS = (("--json", "print the data as JSON"), ("--help", "how it is used"))
 
 
 def candidates(table: CommandTable, typed: str, prefix: str | None = None) -> list[Candidate]:
     """The completions of a line, in order; each is the line up to the end of the next word.
+
+    What is said of them may come from a peer, as the name in its certificate, and is escaped.
 
     Args:
         table: the commands.
@@ -32,7 +36,7 @@ def candidates(table: CommandTable, typed: str, prefix: str | None = None) -> li
         known = _at_root(table, text)
     # A completion of several words is offered once its first is typed.
     return [
-        (slash + line, told)
+        (slash + line, printable(told, most=_TOLD_CHARACTERS))
         for line, told in sorted(known)
         if line.startswith(text) and line.count(" ") <= text.count(" ")
     ]
