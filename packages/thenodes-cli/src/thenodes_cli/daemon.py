@@ -172,8 +172,10 @@ class _HangUp:
             _log.info("nothing is reloaded: the node is about to stop")
         elif node.is_running:
             self._manager.reloading()
-            self._reload.run()
-            self._manager.ready(_status(node))
+            try:
+                self._reload.run()
+            finally:
+                self._manager.ready(_status(node))
         elif not node.stop_requested:
             asyncio.get_running_loop().call_later(_START_SECONDS, self.run)
 

@@ -472,6 +472,21 @@ async def test_a_frame_that_expired_before_a_relay_had_it_is_told() -> None:
         assert made.client.status().in_flight_frames == 0
 
 
+async def test_a_node_that_drains_waits_for_what_no_relay_has_confirmed() -> None:
+    async with rig() as made:
+        relay = await a_relay(made, confirms=False)
+        route = await made.open()
+        sending = made.begin(route, 1)
+        await settle()
+        before = made.client.is_settled
+        relay.leave()
+        relay = await a_relay(made)
+        await made.clock.advance(5)
+        await sending
+
+        assert (before, made.client.is_settled) == (False, True)
+
+
 async def test_what_is_unsaved_when_the_node_stops_is_told() -> None:
     async with rig() as made:
         await a_relay(made, confirms=False)
