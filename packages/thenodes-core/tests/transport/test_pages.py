@@ -97,6 +97,26 @@ async def test_a_header_of_two_kilobytes_too_much_is_told(listener: Listener) ->
     assert got.startswith(b"HTTP/1.1 431 ")
 
 
+async def test_who_asks_and_then_says_no_more_is_answered(listener: Listener) -> None:
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    writer.write(b"GET /hello HTTP/1.1\r\n\r\n")
+    writer.write_eof()
+
+    assert (await reader.read()).endswith(b"this is /hello\n")
+    writer.close()
+
+
+async def test_who_leaves_amid_a_request_is_let_go_of_at_once(listener: Listener) -> None:
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    began = asyncio.get_running_loop().time()
+    writer.write(b"GET /hello HT")
+    writer.write_eof()
+
+    assert await reader.read() == b""
+    assert asyncio.get_running_loop().time() - began < LIMITS.seconds
+    writer.close()
+
+
 async def test_a_request_that_never_ends_is_cut(listener: Listener) -> None:
     reader, writer = await asyncio.open_connection(listener.host, listener.port)
     writer.write(b"GET / HTTP/1.1\r\n")

@@ -214,9 +214,11 @@ class _Visit(ServerConnection):
             self._deadline.cancel()
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.cut)
 
-    def eof_received(self) -> None:
-        if not self._refused:
-            super().eof_received()
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # as asyncio has it
+        if self.request is not None:
+            # Whoever has asked may have no more to say, such as `nc -N`: the answer is due yet.
+            return True
+        return None if self._refused else super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._visits.discard(self)
