@@ -281,7 +281,7 @@ def test_a_prompt_without_an_input_is_a_clear_error(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == (
-        "error: --prompt needs an input, and standard input is closed"
+        "error: a prompt needs an input, and standard input is closed"
     )
 
 
