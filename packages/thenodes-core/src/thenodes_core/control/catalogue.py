@@ -104,7 +104,7 @@ CATALOGUE: Mapping[str, CommandText] = {
         "top --once",
         more="Bytes are of frames, without the WebSocket and TLS around them; QUEUE is what waits\n"
         "for the peer, RTT the newest round trip. --once shows one second and ends; --json\n"
-        "writes an object a second. Elsewhere q or Ctrl-C ends it.",
+        "writes an object a second. Ctrl-C ends it; at the command line, q does so, too.",
     ),
     "events": CommandText(
         "what happened lately, and with --follow what happens",

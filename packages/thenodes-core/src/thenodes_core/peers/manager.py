@@ -31,17 +31,18 @@ from ..events.dispatcher import Dispatcher
 from ..limits import Limits
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec
-from ..protocol.handshake import ANYBODY, Handshake, Judge, LocalNode, Role, Screen
+from ..protocol.handshake import Handshake, LocalNode, Role, Screen
 from ..protocol.proof import Channel, accepted_bindings, dialled_bindings
 from ..session.session import Session
 from ..session.tally import Tally, Traffic
 from ..transport.base import Link
 from .duplicates import SessionFacts, newer_wins
+from .gate import Gate, OpenGate
 from .numbers import SessionNumbers, SessionsNumbers
 from .reports import SessionReports
 from .service_sessions import ServiceSessions, Undo
 
-__all__ = ["Gate", "Inbound", "PeerManager", "Served"]
+__all__ = ["Inbound", "PeerManager", "Served"]
 
 _STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
 
@@ -64,38 +65,6 @@ class Inbound(Protocol):
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """A peer was admitted, or is gone."""
         ...
-
-
-class Gate(Protocol):
-    """Decides who is admitted, and knows what this node's side of a connection proves."""
-
-    def judge(self, role: Role, remote: str, dialled: Address | None) -> Judge:
-        """The judge of one session.
-
-        Args:
-            role: which side this is.
-            remote: the other end of the connection.
-            dialled: the address of the operator's that led there.
-        """
-        ...
-
-    @property
-    def certificate_digests(self) -> frozenset[bytes]:
-        """SHA-256 of the certificates that this node's TLS may have shown to a peer."""
-        ...
-
-    @property
-    def public_hosts(self) -> tuple[str, ...]:
-        """Names by which a proxy in front of this node is reached."""
-        ...
-
-
-class _OpenGate:
-    certificate_digests: frozenset[bytes] = frozenset()
-    public_hosts: tuple[str, ...] = ()
-
-    def judge(self, role: Role, remote: str, dialled: Address | None) -> Judge:
-        return ANYBODY
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -141,7 +110,7 @@ class PeerManager:
         gate: Gate | None = None,
     ) -> None:
         self.local = local
-        self._gate: Gate = gate or _OpenGate()
+        self._gate: Gate = gate or OpenGate()
         self._codecs = codecs
         self._inbound = inbound
         self._counters = counters
