@@ -76,7 +76,20 @@ async def test_a_filter_is_looked_for_in_all_that_an_event_says(
     assert (await asked.told(f"events {words}")).data == found
 
 
-@pytest.mark.parametrize("words", ["many", "-1", "1001", "--level loud", "--filter", "--loud", "²"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "many",
+        "-1",
+        "1001",
+        "--level loud",
+        "--filter",
+        "--loud",
+        "²",
+        pytest.param("0000000009999", id="one that begins as a small number"),
+        pytest.param("9" * 5000, id="more digits than Python reads"),
+    ],
+)
 async def test_words_that_say_nothing_are_refused(asked: Asked, words: str) -> None:
     with pytest.raises(CommandError, match="expected"):
         await asked.told(f"events {words}")
@@ -99,6 +112,13 @@ async def test_whoever_follows_gets_the_last_ones_and_then_those_that_happen(ask
         second = await coming
 
     assert (first.data, first.more, first.as_json, second.data) == (FAULT, True, True, FAULT)
+
+
+async def test_whoever_begins_to_follow_has_read_the_errors_that_are_shown(asked: Asked) -> None:
+    async with aclosing(asked.table.answers("events --follow")) as answers:
+        await anext(answers)
+
+    assert asked.recent.unread == 0
 
 
 async def test_whoever_no_longer_follows_leaves_its_place(asked: Asked) -> None:

@@ -161,7 +161,17 @@ async def test_who_cannot_be_reached_now_is_said(
 
 
 @pytest.mark.parametrize(
-    "words", ["", "kitchen 0", "kitchen 1001", "kitchen x", "kitchen ²", "kitchen 1 2"]
+    "words",
+    [
+        "",
+        "kitchen 0",
+        "kitchen 1001",
+        "kitchen x",
+        "kitchen ²",
+        "kitchen 1 2",
+        pytest.param("kitchen 0000000009999", id="one that begins as a small number"),
+        pytest.param(f"kitchen {'9' * 5000}", id="more digits than Python reads"),
+    ],
 )
 async def test_other_words_are_refused(table: CommandTable, words: str) -> None:
     with pytest.raises(CommandError, match="ping"):

@@ -18,6 +18,7 @@ __all__ = ["add_events_command", "event_line"]
 
 _SHOWN = 20
 _MOST = 1000
+_DIGITS = len(str(_MOST))
 _LEVELS = ", ".join(Level)
 
 
@@ -46,7 +47,7 @@ def add_events_command(table: CommandTable, recent: RecentEvents) -> None:
     async def run(words: Sequence[str]) -> Reply:
         asked = _parse(words)
         events = recent.last(asked.count, asked.wants)
-        recent.mark_read()
+        _shown(recent, asked)
         text = "\n".join(event_line(event) for event in events)
         return Reply(text or "no such events lately", events)
 
@@ -68,13 +69,18 @@ async def _follow(recent: RecentEvents, asked: _Asked) -> AsyncGenerator[Reply, 
     if subscription is None:
         raise CommandFailed("too many follow the events of this node already; end one of them")
     with subscription:
+        _shown(recent, asked)
         for event in recent.last(asked.count, asked.wants):
             yield Reply(event_line(event), event)
         while True:
             event = await subscription.next()
-            if not asked.keep_unread:
-                recent.mark_read()
+            _shown(recent, asked)
             yield Reply(event_line(event), event)
+
+
+def _shown(recent: RecentEvents, asked: _Asked) -> None:
+    if not asked.keep_unread:
+        recent.mark_read()
 
 
 def _fields(event: Event) -> Sequence[str]:
@@ -117,7 +123,7 @@ def _set(asked: _Asked, option: str, value: str) -> None:
 
 
 def _count(word: str) -> int:
-    if not word.isascii() or not word.isdigit() or not 0 <= int(word[:9]) <= _MOST:
+    if not word.isascii() or not word.isdigit() or len(word) > _DIGITS or int(word) > _MOST:
         raise CommandError(
             f"events: expected how many, 0 to {_MOST}, --follow, --level LEVEL "
             f"or --filter TEXT, got {word!r}"

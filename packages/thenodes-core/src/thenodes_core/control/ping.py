@@ -22,6 +22,7 @@ __all__ = ["Ping", "PingView", "Pings", "add_ping_command"]
 
 _COUNT = 4
 _MOST = 1000
+_DIGITS = len(str(_MOST))
 _EVERY_SECONDS = 1.0
 _TIMEOUT_SECONDS = 5.0
 _NEAR = 3
@@ -167,10 +168,10 @@ def _ms(seconds: float) -> str:
 
 def _find(typed: str, view: PingView) -> str:
     ids = view.peer_ids()
-    near = [] if typed in ids else get_close_matches(typed, ids, n=_NEAR)
     try:
         return find_peer(typed, ids)
     except CommandFailed as error:
+        near = get_close_matches(typed, ids, n=_NEAR)
         if not near:
             raise
         raise CommandFailed(f"{error}; near: {printable(', '.join(near))}") from error
@@ -183,6 +184,7 @@ def _parse(words: Sequence[str]) -> tuple[str, int]:
     if len(words) == 1:
         return words[0], _COUNT
     word = words[1]
-    if not word.isascii() or not word.isdigit() or not 1 <= int(word[:9]) <= _MOST:
+    is_number = word.isascii() and word.isdigit() and len(word) <= _DIGITS
+    if not is_number or not 1 <= int(word) <= _MOST:
         raise CommandError(printable(f"ping: expected a count of 1 to {_MOST}, got {word!r}"))
     return words[0], int(word)
