@@ -34,23 +34,21 @@ def picture(screen: pyte.Screen, title: str) -> str:
     width = 2 * _MARGIN + screen.columns * _WIDE
     height = _BAR + 2 * _MARGIN + len(lines) * _HIGH
     rows = (part for at, line in enumerate(lines) for part in _row(line, at))
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-            f'width="{width:g}" height="{height:g}" role="img" font-family="{_FONT}" '
-            f'font-size="14">',
-            f"<title>{escape(title)}</title>",
-            f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{_PAPER}"/>',
-            *(
-                f'<circle cx="{20 + 18 * at}" cy="{_BAR / 2 + 3:g}" r="5" fill="#4c566a"/>'
-                for at in range(3)
-            ),
-            f'<text x="{width / 2:g}" y="{_BAR / 2 + 8:g}" fill="#7f8796" font-size="12" '
-            f'text-anchor="middle">{escape(title)}</text>',
-            *rows,
-            "</svg>\n",
-        ]
+    frame = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="img" font-family="{_FONT}" font-size="14">'
     )
+    heading = (
+        f'<text x="{width / 2:g}" y="{_BAR / 2 + 8:g}" fill="#7f8796" font-size="12" '
+        f'text-anchor="middle">{escape(title)}</text>'
+    )
+    paper = f'<rect width="{width:g}" height="{height:g}" rx="8" fill="{_PAPER}"/>'
+    dots = [
+        f'<circle cx="{20 + 18 * at}" cy="{_BAR / 2 + 3:g}" r="5" fill="#4c566a"/>'
+        for at in range(3)
+    ]
+    name = f"<title>{escape(title)}</title>"
+    return "\n".join([frame, name, paper, *dots, heading, *rows, "</svg>\n"])
 
 
 def _written(screen: pyte.Screen) -> list[list[Char]]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
+
 from .terminal import Terminal
 
 __all__ = ["SCENES", "Scene", "Stage"]
@@ -28,7 +30,7 @@ class Stage:
     """
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Stage:
@@ -47,8 +49,8 @@ class Stage:
 
     def node(self, name: str, *options: str) -> str:
         """Start a node of that id; the address where it listens."""
-        state_dir = self._home / name
-        config = self._home / f"{name}.toml"
+        state_dir = self.home / name
+        config = self.home / f"{name}.toml"
         config.write_text(f'[node]\nid = "{name}"\nstate_dir = "{state_dir}"\n')
         self._running.append(
             subprocess.Popen(
@@ -73,8 +75,6 @@ class Stage:
 
 
 def _listening(status: str) -> str:
-    import msgspec
-
     return str(msgspec.json.decode(status)["listening"]).rpartition("/")[2]
 
 
@@ -99,7 +99,7 @@ def _at_home(stage: Stage, terminal: Terminal) -> None:
     """A node with two peers, at its prompt."""
     hub = stage.node("kitchen", "--plugin", str(_KVSTORE))
     stage.node("garden", "--bootstrap", hub, "--plugin", str(_KVSTORE))
-    Path(stage._home / "study.toml").write_text(
+    Path(stage.home / "study.toml").write_text(
         f'bootstrap_nodes = ["{hub}"]\n\n[node]\nid = "study"\nstate_dir = "study"\n\n'
         f'[realm]\nname = "default"\n\n[plugins]\npaths = ["{_KVSTORE}"]\n'
     )
@@ -137,7 +137,7 @@ def _top(stage: Stage, terminal: Terminal) -> None:
 
 def _doctor(stage: Stage, terminal: Terminal) -> None:
     hub = stage.node("kitchen")
-    Path(stage._home / "node.toml").write_text(
+    Path(stage.home / "node.toml").write_text(
         f'bootstrap_nodes = ["{hub}", "127.0.0.1:9"]\n\n[node]\nid = "study"\n'
     )
     terminal.type("thenodes doctor --config node.toml\r")

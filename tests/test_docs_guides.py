@@ -1,0 +1,81 @@
+"""What the guides say to type is typed; what they say to look up is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from thenodes_cli.errors import FAILED, INTERRUPTED, REJECTED, USAGE
+from thenodes_core.protocol.close import CloseCode
+from thenodes_relay.causes import Cause
+
+from .nodes import RunningNode, stop_all
+from .tutorial import blocks
+
+GUIDES = Path(__file__).parent.parent / "docs" / "how-to"
+TROUBLE = (GUIDES / "troubleshooting.md").read_text()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder in which a node was, and runs again for those who start it."""
+    (tmp_path / "thenodes").write_text(f'#!/bin/sh\nexec {sys.executable} -m thenodes_cli "$@"\n')
+    (tmp_path / "thenodes").chmod(0o755)
+    return tmp_path
+
+
+def _type(page: str, where: str, home: Path) -> None:
+    path = f"{home}{os.pathsep}{os.environ['PATH']}"
+    found = [block for block in blocks(GUIDES / page) if block.asked == where]
+    assert found
+    for line in "".join(block.text for block in found).splitlines():
+        done = subprocess.run(
+            ["bash", "-c", line.removeprefix("$ ")],
+            cwd=home,
+            env=os.environ | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, f"{page}: {line}: {done.stdout}{done.stderr}"
+
+
+def test_the_first_look_at_a_node_that_runs(home: Path) -> None:
+    node = RunningNode(home / "data")
+    try:
+        _type("troubleshooting.md", "in here, beside a node that runs", home)
+    finally:
+        stop_all([node])
+
+
+def test_a_node_that_is_restored_is_the_node_from_before(home: Path) -> None:
+    node = RunningNode(home / "data")
+    node_id = node.node_id
+    node.stop()
+
+    _type("backup.md", "in here, while it is stopped", home)
+    restored = RunningNode(home / "restored")
+    try:
+        assert restored.node_id == node_id
+    finally:
+        stop_all([restored])
+
+
+@pytest.mark.parametrize("code", list(CloseCode))
+def test_troubleshooting_has_every_close_code(code: CloseCode) -> None:
+    assert f"| {code.value} | `{code.word}` |" in TROUBLE
+
+
+@pytest.mark.parametrize("reason", sorted({str(cause.reason) for cause in Cause}))
+def test_troubleshooting_has_every_reason_of_a_relay(reason: str) -> None:
+    assert f"| `{reason}` |" in TROUBLE
+
+
+@pytest.mark.parametrize("code", [0, FAILED, USAGE, 70, REJECTED, INTERRUPTED])
+def test_troubleshooting_has_every_exit_code(code: int) -> None:
+    assert f"\n| {code} |" in TROUBLE
