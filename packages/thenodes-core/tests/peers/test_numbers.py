@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import cast
 
 import pytest
 
@@ -13,11 +14,14 @@ from thenodes_core.events.counters import Counters
 from thenodes_core.events.dispatcher import Dispatcher
 from thenodes_core.limits import Limits
 from thenodes_core.peers.manager import PeerManager
+from thenodes_core.peers.numbers import SessionsNumbers
 from thenodes_core.protocol.codec import Codec
 from thenodes_core.protocol.codec_bin import BinaryCodec
 from thenodes_core.protocol.codec_json import JsonCodec
 from thenodes_core.protocol.handshake import LocalNode, Role
 from thenodes_core.session.numbers import SessionNumbers
+from thenodes_core.session.round_trip import RoundTrip
+from thenodes_core.session.session import Session
 from thenodes_core.session.tally import Totals
 from thenodes_core.transport.base import SUBPROTOCOLS, Link
 from thenodes_core.transport.memory import MemoryNetwork
@@ -234,6 +238,34 @@ async def test_a_peer_that_leaves_ends_the_ping(two: Two) -> None:
 
     with pytest.raises(NotConnected, match="ended"):
         await pinging
+
+
+async def test_those_for_which_bytes_wait_keep_no_other_from_being_asked(
+    clock: ManualClock,
+) -> None:
+    class Line:
+        def __init__(self, *, takes: bool) -> None:
+            self.takes = takes
+            self.asked = 0
+
+        def ping(self, answered: object) -> bool:
+            self.asked += self.takes
+            return self.takes
+
+    class Held:
+        def __init__(self, line: Line) -> None:
+            self.round_trip = RoundTrip(cast("Link", line), clock)
+
+    lines = [*(Line(takes=False) for _ in range(300)), *(Line(takes=True) for _ in range(201))]
+    held = {str(number): cast("Session", Held(line)) for number, line in enumerate(lines)}
+    numbers = SessionsNumbers(held, clock)
+
+    asked = []
+    for _ in range(2):
+        numbers.measure()
+        asked.append(sum(line.asked for line in lines))
+
+    assert asked == [200, 201]
 
 
 async def test_of_very_many_that_are_due_only_some_are_asked_in_one_look(

@@ -115,6 +115,16 @@ async def test_many_who_ask_at_once_share_one_ping(
     assert (await asyncio.gather(*asking), len(line.asked)) == ([0.5] * 3, 1)
 
 
+async def test_who_asks_after_the_end_is_told_at_once_though_a_ping_was_outstanding(
+    round_trip: RoundTrip,
+) -> None:
+    round_trip.start()
+    round_trip.end()
+
+    with pytest.raises(NotConnected, match="the session has ended"):
+        await round_trip.measure(5.0)
+
+
 async def test_who_asks_waits_until_his_deadline_and_no_longer(
     line: Line, round_trip: RoundTrip, clock: ManualClock
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 
 from thenodes_plugin_api import NotConnected, RequestTimeout
 
@@ -44,9 +43,13 @@ class SessionsNumbers:
     def measure(self) -> None:
         """Ask the peers whose round trip was not measured for a while; some, where many are due."""
         now = self._clock.monotonic()
-        due = (s.round_trip for s in self._sessions.values() if s.round_trip.is_due(now))
-        for round_trip in list(islice(due, _PINGS_AT_ONCE)):
-            round_trip.start()
+        asked = 0
+        for session in list(self._sessions.values()):
+            # One for which bytes wait is asked nothing, and keeps no other from it.
+            if session.round_trip.is_due(now) and session.round_trip.start():
+                asked += 1
+                if asked == _PINGS_AT_ONCE:
+                    return
 
     async def ping(self, node_id: str, timeout_seconds: float) -> float:
         """Measure the round trip to a peer; see `PeerManager.ping`."""

@@ -66,10 +66,10 @@ class RoundTrip:
             NotConnected: the session ended.
         """
         async with timeout(self._clock, timeout_seconds):
-            while not self.start():
-                if self._ended:
-                    raise NotConnected(_ENDED)
+            while not self._ended and not self.start():
                 await self._clock.sleep(_TRY_SECONDS)
+            if self._ended:
+                raise NotConnected(_ENDED)
             if self._sent_at is None and self.seconds is not None:
                 return self.seconds
             answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
