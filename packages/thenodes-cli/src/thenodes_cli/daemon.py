@@ -216,9 +216,7 @@ def _welcome(node: Node, console: Console, *, prompt: bool) -> None:
     if node.state_dir is None:
         return
     bootstrap = node.config.bootstrap_nodes
-    told = first_run_lines(
-        node.state_dir, node.id, node.address, str(node.realm), bootstrap, prompt=prompt
-    )
+    told = first_run_lines(node.state_dir, node.id, node.address, bootstrap, prompt=prompt)
     for line in told:
         console.write(printable(line), Level.INFO)
 

@@ -29,40 +29,41 @@ def first_run_lines(
     state_dir: Path,
     node_id: str,
     address: str,
-    realm: str,
     bootstrap: Sequence[str],
     *,
     prompt: bool,
 ) -> Sequence[str]:
-    """Five lines for the operator.
+    """Five lines for the operator, which fit 80 columns where names are short.
+
+    The realm is in the line that every start tells.
 
     Args:
         state_dir: the node's.
         node_id: its id.
         address: where it listens.
-        realm: its realm.
         bootstrap: with whom it stays connected.
         prompt: whether a prompt follows.
     """
     state_dir = _from_here(state_dir)
     option = "" if state_dir == DEFAULT_STATE_DIR else f" --state-dir {shlex.quote(str(state_dir))}"
-    if bootstrap:
-        company = f"it stays connected with {', '.join(bootstrap)}"
-    else:
-        company = f"nobody is connected yet; others join with --bootstrap {address}"
     attach = f"thenodes attach{option}"
     following = (
-        f"type help, status or peers; from another terminal: {attach}"
-        if prompt
-        else f"thenodes status{option} shows it, {attach} opens a prompt on it"
+        f"type help; from elsewhere: {attach}" if prompt else f"{attach} opens a prompt on it"
     )
     return [
         "This is a new node. Nothing configures it, so it has the defaults.",
-        f"  made       {state_dir} for what it keeps; whoever has its {IDENTITY_FILE} is this node",
+        f"  made       {state_dir}; whoever has its {IDENTITY_FILE} is this node",
         f"  id         {node_id}, which comes of the key and stays",
-        f"  listening  {address}, realm {realm}; {company}",
+        f"  listening  {address}; {_company(address, bootstrap)}",
         f"  next       {following}",
     ]
+
+
+def _company(address: str, bootstrap: Sequence[str]) -> str:
+    if not bootstrap:
+        return f"others join with --bootstrap {address}"
+    more = f" and {len(bootstrap) - 1} more" if len(bootstrap) > 1 else ""
+    return f"it stays connected with {bootstrap[0]}{more}"
 
 
 def _from_here(path: Path) -> Path:
