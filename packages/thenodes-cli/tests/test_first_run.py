@@ -56,8 +56,8 @@ def test_no_line_is_wider_than_a_terminal(bootstrap: tuple[str, ...], prompt: bo
 
 
 def test_who_it_stays_connected_with_is_told() -> None:
-    assert "it stays connected with a:1\n" in told(bootstrap=("a:1",))
-    assert "it stays connected with a:1 and 2 more" in told(bootstrap=("a:1", "b:2", "c:3"))
+    assert "it connects to a:1\n" in told(bootstrap=("a:1",))
+    assert "it connects to a:1 and 2 more" in told(bootstrap=("a:1", "b:2", "c:3"))
 
 
 def test_without_a_prompt_it_tells_how_to_get_one_also_for_another_state_directory() -> None:

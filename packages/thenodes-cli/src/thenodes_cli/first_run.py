@@ -63,7 +63,7 @@ def _company(address: str, bootstrap: Sequence[str]) -> str:
     if not bootstrap:
         return f"others join with --bootstrap {address}"
     more = f" and {len(bootstrap) - 1} more" if len(bootstrap) > 1 else ""
-    return f"it stays connected with {bootstrap[0]}{more}"
+    return f"it connects to {bootstrap[0]}{more}"
 
 
 def _from_here(path: Path) -> Path:
