@@ -138,6 +138,11 @@ async def test_an_unknown_peer_is_named_with_those_near(table: CommandTable) -> 
         await table.run("ping kitchn")
 
 
+async def test_a_beginning_with_a_slip_is_told_whom_it_may_mean(table: CommandTable) -> None:
+    with pytest.raises(CommandFailed, match=r"'kitx'.*near: kitchen"):
+        await table.run("ping kitx")
+
+
 async def test_the_beginning_of_an_id_names_a_peer(table: CommandTable, peers: Peers) -> None:
     await told(table, peers, "ping kit 1")
 

@@ -171,10 +171,18 @@ def _find(typed: str, view: PingView) -> str:
     try:
         return find_peer(typed, ids)
     except CommandFailed as error:
-        near = get_close_matches(typed, ids, n=_NEAR)
+        near = _near(typed, ids)
         if not near:
             raise
         raise CommandFailed(f"{error}; near: {printable(', '.join(near))}") from error
+
+
+def _near(typed: str, ids: Sequence[str]) -> Sequence[str]:
+    """The ids whose beginning is much like what was typed, or some of them."""
+    beginnings = {
+        node_id[: len(typed)]: node_id for node_id in ids if not node_id.startswith(typed)
+    }
+    return [beginnings[found] for found in get_close_matches(typed, beginnings, n=_NEAR)]
 
 
 def _parse(words: Sequence[str]) -> tuple[str, int]:
