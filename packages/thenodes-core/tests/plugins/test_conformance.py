@@ -28,6 +28,7 @@ abi = 1
 prefix = "{spec.id}"
 [messages]
 handles = {handles}
+text = {text}
 [network]
 advertises = {advertises}
 [config.defaults]
@@ -146,6 +147,7 @@ class NodeRig:
                 spec=spec,
                 package=package,
                 handles=list(spec.claims),
+                text=str(spec.text).lower(),
                 advertises=list(spec.advertises),
                 defaults="\n".join(f"{key} = {value!r}" for key, value in spec.defaults.items()),
             )

@@ -75,9 +75,15 @@ class PromptSection(_Section, frozen=True, kw_only=True):
 
 
 class MessagesSection(_Section, frozen=True, kw_only=True):
-    """`[messages]`: EXTENSION kinds that it claims, exact or ending in `.*`."""
+    """`[messages]`: what of messages is for the plugin.
+
+    Attributes:
+        handles: EXTENSION kinds that it claims, exact or ending in `.*`.
+        text: whether TEXT reaches it. What reaches no plugin is shown to the operator.
+    """
 
     handles: tuple[Claim, ...] = ()
+    text: bool = True
 
 
 class NetworkSection(_Section, frozen=True, kw_only=True):

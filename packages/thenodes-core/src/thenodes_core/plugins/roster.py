@@ -36,7 +36,7 @@ from .watchdog import Culprit, Stall, Watchdog, plugin_frame
 
 __all__ = ["Roster"]
 
-_FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
+_FOR_ALL = frozenset({DataRequest, DataResponse, RelayNotify})
 
 _log = logging.getLogger("thenodes.node")
 
@@ -70,7 +70,7 @@ class Roster:
         self._listeners: list[Callable[[], None]] = []
         self._follow: Callable[[Message], Tracked | None] = lambda message: None
         self._texts: Texts | None = None
-        self._any_listens = False
+        self._readers: Sequence[Slot | Texts] = ()
 
     def __iter__(self) -> Iterator[Slot]:
         return iter(self._slots.values())
@@ -119,6 +119,7 @@ class Roster:
     def take_texts(self, texts: Texts) -> None:
         """Give TEXT to `texts` where no plugin listens."""
         self._texts = texts
+        self._claim()
 
     def changed(self) -> None:
         """Let claims, and all who listen, follow what runs now."""
@@ -204,10 +205,10 @@ class Roster:
             if slot is not None:
                 return (slot,)
             self._counters.add("messages_dropped", reason="unclaimed_kind")
+        elif type(body) is Text:
+            return self._readers
         elif type(body) in _FOR_ALL:
-            if self._any_listens or self._texts is None or type(body) is not Text:
-                return self._slots.values()
-            return (self._texts,)
+            return self._slots.values()
         else:
             self._counters.add("messages_dropped", reason="not_handled")
         return ()
@@ -244,7 +245,8 @@ class Roster:
             if slot.source is not None:
                 tops[slot.top] = slot.plugin_id
         self.claims, self._tops = claims, tops
-        self._any_listens = any(slot.listens for slot in self)
+        readers = [slot for slot in self if slot.listens and slot.reads_text]
+        self._readers = readers or ([] if self._texts is None else [self._texts])
 
     def accuse(self, task: asyncio.Task[object] | None, frame: FrameType) -> Culprit | None:
         """Whose code runs. May be called from any thread."""

@@ -85,6 +85,11 @@ class Slot:
         return getattr(type(self.loaded.plugin), "on_message", None) is not Plugin.on_message
 
     @property
+    def reads_text(self) -> bool:
+        """Whether TEXT is for the plugin."""
+        return self.loaded.manifest.messages.text
+
+    @property
     def task(self) -> asyncio.Task[object] | None:
         """The task of the instance that runs."""
         return self._task if self._task is not None and not self._task.done() else None

@@ -14,7 +14,7 @@ from .running import RunningPlugin
 
 __all__ = ["Questions", "overlap", "owner", "route"]
 
-_FOR_ALL = frozenset({Text, DataRequest, DataResponse, RelayNotify})
+_FOR_ALL = frozenset({DataRequest, DataResponse, RelayNotify})
 _OPEN_PER_PLUGIN = 1024
 
 
@@ -59,6 +59,8 @@ def route(
             dropped["unclaimed_kind"] += 1
         else:
             takers = (found,)
+    elif type(body) is Text:
+        takers = [p for p in plugins if p.registered.manifest.messages.text]
     elif type(body) in _FOR_ALL:
         takers = plugins
     else:

@@ -45,6 +45,19 @@ async def text_and_data_reach_every_plugin(rig: Rig) -> None:
     assert far.messages == []
 
 
+async def text_reaches_who_reads_it(rig: Rig) -> None:
+    """A plugin whose manifest says `text = false` gets the other kinds for all, but no TEXT."""
+    reads, other = await rig.start("a", Spec("reads"), Spec("other", text=False))
+    (far,) = await rig.start("b", Spec("far"))
+
+    await far.ctx.send("a", Text("hi"))
+    await far.ctx.send("a", DataRequest(b"one"))
+    await rig.settle()
+
+    assert reads.bodies == [Text("hi"), DataRequest(b"one")]
+    assert other.bodies == [DataRequest(b"one")]
+
+
 async def a_relays_word_reaches_every_plugin(rig: Rig) -> None:
     """RELAY_NOTIFY is for all, though no plugin may send it."""
     one, other = await rig.start("a", Spec("one"), Spec("other"))

@@ -84,6 +84,7 @@ def _registered(spec: Spec, plugin: Probe) -> Registered:
     manifest = structs.replace(
         embedded.manifest,
         prompt=PromptSection(prefix=spec.id),
+        messages=structs.replace(embedded.manifest.messages, text=spec.text),
         network=NetworkSection(advertises=spec.advertises),
         config=ConfigSection(defaults=spec.defaults),
     )

@@ -79,6 +79,7 @@ class Spec(msgspec.Struct, frozen=True):
         id: its id.
         kind: its class, importable by module and name, made without arguments.
         handles: what its manifest claims; `<id>.*` where None.
+        text: whether TEXT reaches it.
         advertises: the capabilities that its manifest allows.
         defaults: of its configuration table.
         table: the operator's.
@@ -87,6 +88,7 @@ class Spec(msgspec.Struct, frozen=True):
     id: str
     kind: type[Probe] = Probe
     handles: tuple[str, ...] | None = None
+    text: bool = True
     advertises: tuple[str, ...] = ()
     defaults: dict[str, object] = {}
     table: dict[str, object] = {}
