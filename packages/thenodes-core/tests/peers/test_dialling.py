@@ -181,6 +181,34 @@ async def test_an_address_of_the_configuration_that_waits_is_dialled_at_once(
     assert (attempt.state, bench.states()) == ("connected", [(A, "connected")])
 
 
+async def test_an_address_that_worked_is_kept_though_it_is_named_again_in_vain(
+    bench: Bench,
+) -> None:
+    bench.answers[A] = "b"
+    await bench.dials.connect(A, seconds=SECONDS)
+    del bench.answers[A]
+    bench.ended.set()
+    await settle()
+
+    attempt = await bench.dials.connect(A, seconds=SECONDS)
+
+    assert (attempt.state, attempt.error) == ("waiting", f"ws://{A}: connection refused")
+    bench.answers[A] = "b"
+    bench.ended.clear()
+    await bench.clock.advance(60.0)
+    assert bench.states() == [(A, "connected")]
+
+
+async def test_an_address_whose_failure_nobody_waited_for_is_dialled_anew(bench: Bench) -> None:
+    given_up = asyncio.ensure_future(bench.dials.connect(A, seconds=SECONDS))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await settle()
+    bench.answers[A] = "b"
+
+    assert (await bench.dials.connect(A, seconds=SECONDS)).state == "connected"
+
+
 async def test_a_peer_that_is_released_is_dialled_no_more_at_any_address(bench: Bench) -> None:
     bench.answers |= {A: "b", B: "b"}
     bench.dials.keep(A)

@@ -127,6 +127,11 @@ class Dialer:
         self._is_kept = source is not PeerSource.MANUAL
         self.attempt = Attempt(address.text, "dialling", "", clock.time())
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is dialled until that works; one that was named by hand is, once it did."""
+        return self._is_kept
+
     async def run(self) -> None:
         """Keep the address connected.
 

@@ -13,6 +13,8 @@ from .dialer import Attempt, Dialer
 __all__ = ["Dialling"]
 
 _CONNECTED = frozenset({"connected", "duplicate"})
+# A failed one is there only where nobody waited for the outcome.
+_ENDED = frozenset({"disconnected", "failed"})
 
 
 class Dialling:
@@ -73,7 +75,8 @@ class Dialling:
     async def connect(self, text: str, *, seconds: float) -> Attempt:
         """Dial an address now, and stay connected with it where that works.
 
-        One of the configuration is dialled again whatever comes of it.
+        One of the configuration, or that was connected before, is dialled again whatever
+        comes of it.
 
         Args:
             text: the address.
@@ -90,7 +93,7 @@ class Dialling:
         dialer = next((dialer for dialer in self if dialer.address.url == url), None)
         if dialer is None:
             dialer = self.keep(text, PeerSource.MANUAL)
-        elif dialer.attempt.state == "disconnected":
+        elif dialer.attempt.state in _ENDED:
             dialer = self.keep(dialer.address.text, dialer.source)
         else:
             dialer.retry()
@@ -102,7 +105,7 @@ class Dialling:
             attempt = Attempt(text, "waiting", late, self._clock.time())
         if attempt.state in _CONNECTED:
             self.admit(attempt.node_id)
-        elif dialer.source is PeerSource.MANUAL:
+        elif not dialer.is_kept:
             self._drop(dialer)
         return attempt
 
