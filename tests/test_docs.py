@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import thenodes_plugin_api
 from thenodes_cli.app import app
 from thenodes_core.config import load_config, make_config, setting_types, validate
 from thenodes_core.config.descriptions import Setting, setting_tables
@@ -221,6 +223,27 @@ def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
         assert table.network.relay.is_on
 
 
+TABLES = [
+    (path.relative_to(ROOT / "docs").as_posix(), block)
+    for folder in ("how-to", "tutorial", "explanation")
+    for path in sorted((ROOT / "docs" / folder).glob("*.md"))
+    for block in blocks(path, "toml")
+]
+
+
+@pytest.mark.parametrize(("path", "block"), TABLES)
+def test_every_configuration_of_a_guide_is_valid(path: str, block: str) -> None:
+    validate(make_config(tomllib.loads(block.replace("FIRST_ID", "a" * 32))).config)
+
+
+def test_every_name_of_the_plugin_api_is_on_its_page() -> None:
+    page = (PAGES / "plugin-api.md").read_text()
+    shown = re.findall(r"automodule:: (thenodes_plugin_api[\w.]*)", page)
+    names = {name for module in shown for name in importlib.import_module(module).__all__}
+
+    assert set(thenodes_plugin_api.__all__) - names == {"__version__"}
+
+
 def test_the_example_config_is_valid(tmp_path: Path) -> None:
     (example,) = blocks(PAGES / "configuration.md", "toml")
     file = tmp_path / "node.toml"
@@ -234,7 +257,12 @@ def test_the_example_config_is_valid(tmp_path: Path) -> None:
 PYTHON_BLOCKS = [
     (path.relative_to(ROOT).as_posix(), block)
     for path in sorted(
-        [ROOT / "README.md", *ROOT.glob("packages/*/README.md"), *ROOT.glob("docs/plugins/*.md")]
+        [
+            ROOT / "README.md",
+            *ROOT.glob("packages/*/README.md"),
+            *ROOT.glob("docs/plugins/*.md"),
+            *ROOT.glob("docs/how-to/*.md"),
+        ]
     )
     for block in blocks(path, "python")
 ]

@@ -98,10 +98,10 @@ class Scene:
 def _at_home(stage: Stage, terminal: Terminal) -> None:
     """A node with two peers, at its prompt."""
     hub = stage.node("kitchen", "--plugin", str(_KVSTORE))
-    stage.node("garden", "--bootstrap", hub, "--plugin", str(_KVSTORE))
+    other = stage.node("garden", "--bootstrap", hub, "--plugin", str(_KVSTORE))
     Path(stage.home / "study.toml").write_text(
-        f'bootstrap_nodes = ["{hub}"]\n\n[node]\nid = "study"\nstate_dir = "study"\n\n'
-        f'[realm]\nname = "default"\n\n[plugins]\npaths = ["{_KVSTORE}"]\n'
+        f'bootstrap_nodes = ["{hub}", "{other}"]\n\n'
+        f'[node]\nid = "study"\nstate_dir = "study"\n\n[plugins]\npaths = ["{_KVSTORE}"]\n'
     )
     terminal.run("thenodes run --config study.toml --port 0 --prompt", _AT_THE_PROMPT)
     terminal.wait("garden")
@@ -116,7 +116,7 @@ def _first_run(stage: Stage, terminal: Terminal) -> None:
 def _completion(stage: Stage, terminal: Terminal) -> None:
     _at_home(stage, terminal)
     terminal.type("pe", each_seconds=0.3)
-    terminal.wait("peer connect")
+    terminal.wait("peers +list")
     terminal.rest(0.5)
 
 
