@@ -143,8 +143,8 @@ CATALOGUE: Mapping[str, CommandText] = {
     ),
     "doctor": CommandText(
         "look for what is wrong with the node, and tell what to do about it",
-        more="It looks at settings, files, disk, clock, certificate and port, and shakes hands with\n"
-        "each bootstrap address and relay that is not connected.",
+        more="It looks at settings, files, disk, clock, certificate and port, and shakes\n"
+        "hands with each bootstrap address and relay that is not connected.",
     ),
     "plugins": CommandText(
         "list the plugins, and how they stand",
