@@ -41,8 +41,8 @@ def measure(sessions: int, seconds: float, runs: int) -> list[Row]:
 
     Each peer sends a message a second.
     """
-    if not Path("/proc/self/stat").exists():
-        raise SystemExit("benchmarks top: expected /proc, which tells how much a process computes")
+    if not Path("/proc/self/schedstat").exists():
+        raise SystemExit("benchmarks top: expected /proc/*/schedstat, which tells what is computed")
     raise_descriptor_limit(sessions + 100)
     with tempfile.TemporaryDirectory() as directory, Far(directory, "top-far") as far:
         found = asyncio.run(_measure(far, Path(directory), sessions, seconds, runs))
@@ -120,9 +120,9 @@ async def _shares(seconds: float, *pids: int) -> list[float]:
 
 
 def _computed(pid: int) -> float:
-    """Seconds that a process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds that a process has computed, to the nanosecond: the sum of its threads."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 @contextmanager
@@ -137,7 +137,8 @@ def _looking(state_dir: Path) -> Iterator[int]:
         env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
     )
     os.close(own)
-    reader = threading.Thread(target=_drain, args=(terminal,), daemon=True)
+    shown: list[bytes] = []
+    reader = threading.Thread(target=_drain, args=(terminal, shown), daemon=True)
     reader.start()
     try:
         yield process.pid
@@ -148,10 +149,12 @@ def _looking(state_dir: Path) -> Iterator[int]:
         process.wait(timeout=10)
         reader.join(timeout=10)
         os.close(terminal)
+    if b"peers  loop late" not in b"".join(shown):
+        raise RuntimeError("thenodes top has shown nothing")
 
 
-def _drain(terminal: int) -> None:
+def _drain(terminal: int, shown: list[bytes]) -> None:
     # The end of the other side is an error on Linux.
     with contextlib.suppress(OSError):
-        while os.read(terminal, 65536):
-            pass
+        while data := os.read(terminal, 65536):
+            shown.append(data)
