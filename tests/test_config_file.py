@@ -34,6 +34,18 @@ def test_a_file_is_made_once_checked_and_changed(tmp_path: Path) -> None:
     assert len(file.read_bytes().splitlines()) == len(made.splitlines())
 
 
+def test_init_tells_machines_the_file_and_people_how_to_start_a_node_with_it(
+    tmp_path: Path,
+) -> None:
+    plain, spaced = tmp_path / "node.toml", tmp_path / "my node.toml"
+
+    made = thenodes("config", "init", str(plain), "--json").stdout
+    told = thenodes("config", "init", str(spaced)).stdout
+
+    assert json.loads(made) == {"file": str(plain)}
+    assert f"thenodes run --config '{spaced}'" in told
+
+
 def test_init_makes_a_relay_of_a_node(tmp_path: Path) -> None:
     file = tmp_path / "relay.toml"
     thenodes("config", "init", str(file), "--relay", "--set", "realm.name=home")

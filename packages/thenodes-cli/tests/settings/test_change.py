@@ -36,6 +36,9 @@ def path(tmp_path: Path) -> Path:
         ("health.port", "null", "to take it out: config unset health.port"),
         ("plugin.kvstore", "3", "expected plugin.<id>.<key>"),
         ("bootstrap_nodes", "nowhere", "has no port"),
+        ("", "x", "expected a key, got an empty one; known here: host"),
+        ("realm.name", "home\udcff", "realm.name: not text in UTF-8, got 'home\\udcff'"),
+        ("plugin.kvstore.name\udcff", "x", "not text in UTF-8"),
     ],
 )
 def test_what_is_wrong_leaves_the_file_as_it_was(

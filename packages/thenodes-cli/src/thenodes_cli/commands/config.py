@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,8 +94,9 @@ def init(file: Path, force: bool, relay: bool, given: tuple[str, ...], as_json: 
 
     text = _with_settings(file, template(), [*(_AS_RELAY if relay else ()), *given])
     create(file, text.encode(), force=force)
-    check = f"thenodes run --config {file}"
-    emit(f"{file} is written; to start a node with it: {check}", {"file": file}, as_json=as_json)
+    start = f"thenodes run --config {shlex.quote(str(file))}"
+    told = f"{file} is written; to start a node with it: {start}"
+    emit(told, {"file": str(file)}, as_json=as_json)
 
 
 def _with_settings(file: Path, text: str, given: Sequence[str]) -> str:

@@ -88,6 +88,11 @@ def parsed(key: str, text: str) -> tuple[list[str], Any]:
     Raises:
         ConfigError: unknown key, or wrong value.
     """
+    try:
+        f"{key}{text}".encode()
+    except UnicodeEncodeError as error:
+        # The shell hands on any bytes; a file has UTF-8 alone.
+        raise ConfigError(f"{key}: not text in UTF-8, got {text!r}") from error
     return _words(key), _value(key, text)
 
 

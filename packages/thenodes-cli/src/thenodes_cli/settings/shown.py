@@ -45,6 +45,8 @@ def unknown(key: str) -> ConfigError:
     """The error for a key that there is not."""
     if key.startswith("plugin."):
         return ConfigError(f"{key} is not set; what may be is in the plugin's manifest")
+    if not key:
+        return ConfigError(f"expected a key, got an empty one{nearest_key(key)}")
     return ConfigError(f"unknown key {printable(key, most=200)}{nearest_key(key)}")
 
 
