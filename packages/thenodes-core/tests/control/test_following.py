@@ -123,6 +123,34 @@ async def test_who_stops_listening_ends_the_command(access: Access, counting: Co
     await until(lambda: counting.running == 0)
 
 
+@pytest.mark.parametrize("count", ["count 0", "count 3", "count ever"])
+async def test_what_is_said_amid_answers_ends_them_and_the_connection(
+    state_dir: Path, counting: Counting, count: str
+) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(state_dir / CONTROL_SOCKET))
+    writer.write(b'{"line": "%s"}\n{"line": "count"}\n' % count.encode())
+
+    async with asyncio.timeout(5):
+        said = await reader.read()
+    writer.close()
+
+    assert b'"ok":false' not in said
+    assert b"once" not in said
+    await until(lambda: counting.running == 0)
+
+
+async def test_a_connection_serves_on_after_the_last_of_many_answers(state_dir: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(state_dir / CONTROL_SOCKET))
+    writer.write(b'{"line": "count 1"}\n')
+    answers = [await reader.readline() for _ in range(2)]
+
+    writer.write(b'{"line": "count"}\n')
+
+    assert b"once" in await reader.readline()
+    assert [b'"more":true' in answer for answer in answers] == [True, False]
+    writer.close()
+
+
 async def test_a_prompt_is_told_of_shells_and_of_what_may_be_typed(access: Access) -> None:
     described = (await access.describe()).shell("my")
 

@@ -203,8 +203,8 @@ async def _stream(
         await asyncio.wait({ended, speaking}, return_when=asyncio.FIRST_COMPLETED)
         if speaking.done():
             speaking.result()
-            return False
-        return True
+        # What the client said meanwhile is read, and is missing from what it says next.
+        return ended.done()
     finally:
         for task in (ended, speaking):
             task.cancel()
