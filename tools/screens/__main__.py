@@ -17,11 +17,13 @@ def main() -> int:
     """Take what is asked for; the exit code."""
     parser = argparse.ArgumentParser(description="Takes pictures of the prompt for the docs.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="*", choices=[*SCENES, []], default=[*SCENES])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENES))
     asked = parser.parse_args()
+    if unknown := set(asked.names) - set(SCENES):
+        parser.error(f"no picture {', '.join(sorted(unknown))}; there are {', '.join(SCENES)}")
     asked.folder.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for name in asked.names:
+    for name in asked.names or SCENES:
         try:
             _take(name, asked.folder / f"{name}.svg")
         except NotShown as error:

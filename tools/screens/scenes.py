@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
+
+from thenodes_core.control.client import ask
 
 from .terminal import Terminal
 
@@ -31,7 +36,10 @@ class Stage:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        shutil.copytree(_KVSTORE, home / "kvstore_plugin", ignore=shutil.ignore_patterns("__*__"))
         self._running: list[subprocess.Popen[bytes]] = []
+        self._over = threading.Event()
+        self._busy: list[threading.Thread] = []
 
     def __enter__(self) -> Stage:
         return self
@@ -42,6 +50,9 @@ class Stage:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        self._over.set()
+        for thread in self._busy:
+            thread.join(_PATIENCE_SECONDS)
         for process in self._running:
             process.terminate()
         for process in self._running:
@@ -51,7 +62,10 @@ class Stage:
         """Start a node of that id; the address where it listens."""
         state_dir = self.home / name
         config = self.home / f"{name}.toml"
-        config.write_text(f'[node]\nid = "{name}"\nstate_dir = "{state_dir}"\n')
+        config.write_text(
+            f'[node]\nid = "{name}"\nstate_dir = "{name}"\n\n'
+            '[plugins]\npaths = ["kvstore_plugin"]\n'
+        )
         self._running.append(
             subprocess.Popen(
                 [*_THENODES, "run", "--config", str(config), "--port", "0", *options],
@@ -72,6 +86,18 @@ class Stage:
                 return _listening(asked.stdout)
             time.sleep(0.1)
         raise TimeoutError(f"{name} did not start")
+
+    def busy(self, name: str) -> None:
+        """Let that node put values into its store, some dozens a second."""
+        thread = threading.Thread(target=self._puts, args=(self.home / name,), daemon=True)
+        self._busy.append(thread)
+        thread.start()
+
+    def _puts(self, state_dir: Path) -> None:
+        count = 0
+        while not self._over.wait(0.02):
+            count += 1
+            asyncio.run(ask(state_dir, f"kvstore put reading-{count % 100} {count} degrees"))
 
 
 def _listening(status: str) -> str:
@@ -97,11 +123,11 @@ class Scene:
 
 def _at_home(stage: Stage, terminal: Terminal) -> None:
     """A node with two peers, at its prompt."""
-    hub = stage.node("kitchen", "--plugin", str(_KVSTORE))
-    other = stage.node("garden", "--bootstrap", hub, "--plugin", str(_KVSTORE))
+    hub = stage.node("kitchen")
+    other = stage.node("garden", "--bootstrap", hub)
     Path(stage.home / "study.toml").write_text(
         f'bootstrap_nodes = ["{hub}", "{other}"]\n\n'
-        f'[node]\nid = "study"\nstate_dir = "study"\n\n[plugins]\npaths = ["{_KVSTORE}"]\n'
+        f'[node]\nid = "study"\nstate_dir = "study"\n\n[plugins]\npaths = ["kvstore_plugin"]\n'
     )
     terminal.run("thenodes run --config study.toml --port 0 --prompt", _AT_THE_PROMPT)
     terminal.wait("garden")
@@ -129,10 +155,11 @@ def _peers(stage: Stage, terminal: Terminal) -> None:
 
 def _top(stage: Stage, terminal: Terminal) -> None:
     _at_home(stage, terminal)
-    terminal.run("kvstore put greeting hello", "stored")
+    stage.busy("garden")
+    stage.busy("kitchen")
     terminal.type("\x0c")
     terminal.run("top", "garden")
-    terminal.rest(4.0)
+    terminal.rest(6.0)
 
 
 def _doctor(stage: Stage, terminal: Terminal) -> None:
@@ -146,14 +173,14 @@ def _doctor(stage: Stage, terminal: Terminal) -> None:
 
 def _demo(stage: Stage, terminal: Terminal) -> None:
     terminal.type("thenodes demo\r")
-    terminal.wait(r"\n(\$|thenodes>) $", seconds=60)
+    terminal.wait("Press Enter", seconds=60)
 
 
 SCENES = {
-    "first-run": Scene("thenodes run --prompt, for the first time", _first_run, lines=18),
-    "completion": Scene("completion at the prompt", _completion, lines=22),
+    "first-run": Scene("thenodes run --prompt, for the first time", _first_run, lines=12),
+    "completion": Scene("completion at the prompt", _completion, lines=14),
     "peers": Scene("peers", _peers, columns=120, lines=14),
     "top": Scene("top", _top, columns=110, lines=18),
-    "doctor": Scene("thenodes doctor", _doctor, lines=30),
-    "demo": Scene("thenodes demo", _demo, columns=110, lines=48),
+    "doctor": Scene("thenodes doctor", _doctor, columns=112, lines=30),
+    "demo": Scene("thenodes demo", _demo, columns=116, lines=54),
 }
