@@ -251,6 +251,18 @@ def test_a_megabyte_typed_at_a_terminal_does_not_hold_up_the_node(
     terminal.sendintr()
 
 
+def test_a_terminal_that_nobody_reads_does_not_hold_up_the_node(
+    terminal: pexpect.spawn[str], tmp_path: Path
+) -> None:
+    # Echoed, drawn and answered, that is several times what a terminal holds.
+    for _ in range(60):
+        terminal.send(f"trust {'x' * 900}\r")
+
+    assert data_of("status", "--state-dir", str(tmp_path / "terminal"))["peers"] == []
+    terminal.send("version\r")
+    terminal.expect("TheNodes 0")
+
+
 def test_json_at_the_prompt_is_for_machines(tmp_path: Path) -> None:
     done = thenodes(*RUN, "--state-dir", str(tmp_path / "state"), stdin="plugins --json\nquit\ny\n")
 

@@ -7,15 +7,16 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.application import create_app_session, get_app, run_in_terminal
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.filters import Always, Condition, has_focus
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
-from prompt_toolkit.output import Output
+from prompt_toolkit.output import Output, create_output
 from prompt_toolkit.patch_stdout import StdoutProxy
 from prompt_toolkit.styles import Style
 
@@ -27,6 +28,7 @@ from .above import LinesAbove
 from .completer import PromptCompleter
 from .conversation import Conversation
 from .history import open_history
+from .screen import Screen
 from .shell import Mode, PromptShell
 from .show import show
 from .toolbar import Glances, fit
@@ -75,8 +77,11 @@ class Terminal:
         self._shell = shell
         self._talk = talk
         self._console = console
-        # What it is now: while a line is typed, print goes above it.
-        self._screen = sys.stdout
+        self._loop = asyncio.get_running_loop()
+        # One of a test's has no file to write to.
+        self._screen = Screen(sys.stdout, self._draw_again) if output is None else None
+        # While a line is typed, print goes above it.
+        self._answers = cast("TextIO", self._screen) if self._screen else sys.stdout
         self.session: PromptSession[str] = PromptSession(
             self._label,
             history=open_history(history),
@@ -85,7 +90,7 @@ class Terminal:
             key_bindings=_bindings(talk),
             style=_STYLE,
             input=source,
-            output=output,
+            output=output or create_output(self._answers),
         )
         buffer = self.session.default_buffer
         # The session's own switch for it would end completion while typing.
@@ -96,6 +101,19 @@ class Terminal:
         self._glances = Glances(access, self._app.invalidate)
 
     async def run(self) -> None:
+        """Take lines until the operator leaves; see `_run`."""
+        output = self.session.output
+        try:
+            with (
+                create_app_session(self.session.input, output),
+                contextlib.redirect_stdout(self._answers),
+            ):
+                await self._run()
+        finally:
+            if self._screen is not None:
+                self._screen.close()
+
+    async def _run(self) -> None:
         """Take lines until the operator leaves.
 
         Raises:
@@ -116,7 +134,7 @@ class Terminal:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._screen.write(above.take())
+            self._answers.write(above.take())
 
     async def _read(self) -> str | None:
         """A line; None where the operator ended the input instead."""
@@ -152,14 +170,24 @@ class Terminal:
 
     async def _show_above(self, text: str) -> None:
         def write() -> None:
-            self._screen.write(text)
-            self._screen.flush()
+            self._answers.write(text)
+            self._answers.flush()
 
         if self._app.is_running:
-            # In a thread: a terminal that takes nothing does not hold up the node.
-            await run_in_terminal(write, in_executor=True)
+            await run_in_terminal(write)
         else:
-            await asyncio.to_thread(write)
+            write()
+
+    def _draw_again(self) -> None:
+        """Draw the line anew, since a part of what was drawn is missing."""
+
+        def draw() -> None:
+            if self._app.is_running:
+                self._app.renderer.clear()
+                self._app.invalidate()
+
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(draw)
 
 
 @contextlib.contextmanager
