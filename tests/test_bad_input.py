@@ -460,3 +460,13 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
         assert flooding.stdout.readline() == "done\n"
         assert flooding.wait(15) == 0
         assert flooding.stderr.readline().endswith(f"line 0 {'x' * 80}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [("--help",), ("config", "show"), ("version", "--json")])
+def test_output_for_which_there_is_no_room_is_told_in_one_line(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*THENODES, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"

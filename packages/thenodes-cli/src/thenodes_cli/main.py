@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 
@@ -14,6 +15,9 @@ from .errors import FAILED, INTERRUPTED, exit_code
 from .output import drop_output, fail
 
 __all__ = ["main"]
+
+# A write may end in these though the file was opened: no room, beyond a quota or a limit.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def main() -> None:
@@ -28,6 +32,12 @@ def main() -> None:
                 stream.flush()
     except BrokenPipeError:
         drop_output()
+        code = FAILED
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        drop_output(sys.stdout)
+        fail(f"cannot write the output: {error.strerror}")
         code = FAILED
     sys.exit(code)
 

@@ -52,10 +52,10 @@ def emit_next(text: str, data: object, *, as_json: bool, replaces: bool) -> None
         click.echo(lines(text) + ("\n" if replaces else ""))
 
 
-def drop_output() -> None:
-    """Let what is still to be written go nowhere, for nobody reads it."""
+def drop_output(*streams: TextIO | None) -> None:
+    """Let what is still to be written there go nowhere; without a stream, to both."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams or (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
