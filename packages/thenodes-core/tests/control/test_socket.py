@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from thenodes_core.control import socket as control_socket
 from thenodes_core.control.client import ask
 from thenodes_core.control.commands import Command, CommandTable, Reply
 from thenodes_core.control.questions import CONTROL_SOCKET
@@ -231,6 +232,18 @@ async def test_a_connection_that_was_closed_makes_room(state_dir: Path) -> None:
         client = await connect(state_dir)
         assert (await client.say(b'{"line": "echo a"}\n'))["ok"] is True
         await client.close()
+
+
+async def test_a_connection_that_says_nothing_for_long_is_closed(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_socket, "_IDLE_SECONDS", 0.1)
+    client = await connect(state_dir)
+    await client.say(b'{"line": "echo a"}\n')
+
+    async with asyncio.timeout(5):
+        assert await client.reader.read() == b""
+    await client.close()
 
 
 async def test_a_client_that_leaves_in_the_middle_of_a_line_harms_nobody(state_dir: Path) -> None:
