@@ -44,9 +44,12 @@ def emit_next(text: str, data: object, *, as_json: bool, replaces: bool) -> None
         line = json.dumps(msgspec.to_builtins(data), ensure_ascii=False, separators=(",", ":"))
         click.echo(printable_json(line))
     elif replaces and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        # Imported here: few commands need it.
+        from .fitting import fitted
+
         columns, rows = shutil.get_terminal_size()
-        shown = [line[:columns] for line in lines(text).split("\n")[: max(1, rows - 1)]]
-        click.echo(_HOME_AND_CLEAR + "\n".join(shown))
+        shown = fitted(text, data, columns, max(1, rows - 1))
+        click.echo(_HOME_AND_CLEAR + lines("\n".join(shown)))
     else:
         # Blocks of lines, which an empty line sets apart.
         click.echo(lines(text) + ("\n" if replaces else ""))

@@ -6,14 +6,11 @@ import asyncio
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-import msgspec
-
 from thenodes_core.control.catalogue import CATALOGUE
 from thenodes_core.control.client import answers
-from thenodes_core.control.sample import Sample
-from thenodes_core.control.top_text import render
 
 from ..asking import ask_and_show
+from ..fitting import fitted
 from ..screen import Screen, can_draw, terminal_size
 from .target import resolve_state_dir
 from .words import words_command
@@ -45,9 +42,7 @@ async def _draw(directory: Path, screen: Screen) -> None:
     screen.draw([_WAITING])
     async with aclosing(answers(directory, _NAME)) as given:
         async for reply in given:
-            sample = msgspec.convert(reply.data, Sample)
-            columns, rows = terminal_size()
-            screen.draw(render(sample, columns=columns, rows=rows))
+            screen.draw(fitted(reply.text, reply.data, *terminal_size()))
 
 
 command = words_command(_NAME, CATALOGUE[_NAME], _ask)
