@@ -154,16 +154,20 @@ async def test_a_page_that_takes_for_ever_is_cut(listener: Listener) -> None:
     assert await gets(listener, "/slow") == b""
 
 
-async def test_a_hundred_idle_connections_keep_nobody_out(listener: Listener) -> None:
+async def test_a_hundred_idle_connections_keep_nobody_out_and_the_oldest_are_cut() -> None:
+    patient = PageLimits(connections=4, seconds=30.0)
+    listener = await serve_pages("127.0.0.1", 0, answer, limits=patient)
     idle = [await asyncio.open_connection(listener.host, listener.port) for _ in range(100)]
 
     got = await gets(listener, "/hello")
 
     assert b"this is /hello" in got
-    ended = [reader for reader, _ in idle[:90] if await _ends(reader)]
-    assert len(ended) == 90
+    async with asyncio.timeout(5):
+        ended = [reader for reader, _ in idle[:96] if await _ends(reader)]
+    assert len(ended) == 96
     for _, writer in idle:
         writer.close()
+    await listener.close()
 
 
 async def _ends(reader: asyncio.StreamReader) -> bool:
