@@ -36,7 +36,7 @@ from .protocol.handshake import LocalNode, Role
 from .protocol.realm import make_realm
 from .rate import STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, Damper
 from .supervisor import Supervisor
-from .transport.base import Link, Listener, Transport
+from .transport.base import HUNG_UP, Link, Listener, Transport
 from .transport.websocket import WebSocketTransport
 
 __all__ = ["PeerNetwork"]
@@ -321,7 +321,7 @@ class PeerNetwork:
                 action="connection_refused",
                 detail=f"refused a connection from {remote}: {problem}{more}",
                 addr=remote,
-                level=Level.WARNING,
+                level=Level.DEBUG if problem == HUNG_UP else Level.WARNING,
                 at=self._clock.time(),
             )
         )

@@ -132,6 +132,14 @@ def test_entries_stand_below_each_other_and_long_ones_go_on_below() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_an_address_that_does_not_answer_is_told_once() -> None:
+    problem = "ws://b:1: connection refused"
+
+    text = changed(dialling=[DialStatus("b:1", "waiting", problem, 0.0)])
+
+    assert "bootstrap  b:1 waiting: connection refused\n" in text
+
+
 def test_the_newest_problems_are_told_with_their_age_in_one_line_each() -> None:
     problems = [problem(f"{number} {'x' * 100}", 990.0 - 10 + number) for number in range(7)]
 

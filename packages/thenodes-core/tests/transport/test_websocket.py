@@ -24,7 +24,7 @@ from websockets.typing import Origin, Subprotocol
 
 from thenodes_core.errors import DialError, LinkClosed, ListenError
 from thenodes_core.limits import Limits
-from thenodes_core.transport.base import SUBPROTOCOLS, Link, Listener
+from thenodes_core.transport.base import HUNG_UP, SUBPROTOCOLS, Link, Listener
 from thenodes_core.transport.websocket import WebSocketLink, WebSocketTransport
 
 BINARY, JSON = SUBPROTOCOLS
@@ -837,6 +837,19 @@ async def test_closing_the_listener_cuts_who_has_not_finished_its_request(
     assert await far.receive() == b"still here"
     near.abort()
     await hang_up(writer)
+
+
+async def test_a_check_that_the_port_is_open_is_told_from_what_went_wrong(start: Servers) -> None:
+    server = await start()
+
+    _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+    await hang_up(writer)
+    checked = (await server.reports.get())[1]
+    await say(server, b"GET / HT")
+    begun = (await server.reports.get())[1]
+
+    assert checked == HUNG_UP
+    assert begun.startswith("did not receive a valid HTTP request")
 
 
 async def test_a_client_that_never_asks_is_reported(start: Servers) -> None:

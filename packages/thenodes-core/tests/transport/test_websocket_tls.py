@@ -26,7 +26,7 @@ from thenodes_core.security.certificates import (
 )
 from thenodes_core.security.identity import Identity, write_identity
 from thenodes_core.security.tls import NodeTls
-from thenodes_core.transport.base import Link, Listener
+from thenodes_core.transport.base import HUNG_UP, Link, Listener
 from thenodes_core.transport.websocket import ClientTls, WebSocketLink, WebSocketTransport
 from thenodes_plugin_api import Realm
 
@@ -327,6 +327,17 @@ async def test_tls_before_1_3_is_refused_and_reported(start: Servers, make_tls: 
 
     assert "TLS failed: unsupported_protocol" in (await server.reports.get())[1]
     assert server.links.empty()
+
+
+async def test_a_check_that_the_port_is_open_is_told_from_tls_that_failed(
+    start: Servers, make_tls: MakeTls
+) -> None:
+    server = await start(make_tls())
+
+    _, writer = await asyncio.open_connection("127.0.0.1", server.listener.port)
+    await hang_up(writer)
+
+    assert (await server.reports.get())[1] == HUNG_UP
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

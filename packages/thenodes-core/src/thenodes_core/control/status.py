@@ -262,7 +262,9 @@ def _relay_lines(status: NodeStatus) -> list[str]:
 
 
 def _dial_line(dial: DialStatus) -> str:
-    return f"{dial.address} {dial.state}" + (f": {dial.error}" if dial.error else "")
+    # The error begins with the address, which stands there already.
+    error = dial.error.partition(f"{dial.address}: ")[2] or dial.error
+    return f"{dial.address} {dial.state}" + (f": {error}" if error else "")
 
 
 def _plugin_line(plugin: PluginLine) -> str:

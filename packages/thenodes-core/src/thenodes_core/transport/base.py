@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 __all__ = [
+    "HUNG_UP",
     "SUBPROTOCOLS",
     "Accept",
     "Answered",
@@ -144,6 +145,9 @@ Accept: TypeAlias = Callable[[Link], Awaitable[None]]
 
 Report: TypeAlias = Callable[[str, str], None]
 """Told `(remote, what went wrong)` of a connection that never became a link."""
+
+HUNG_UP = "it ended before it asked for anything"
+"""What went wrong where nothing did here: a check that the port is open, or a scan of ports."""
 
 
 class Transport(Protocol):

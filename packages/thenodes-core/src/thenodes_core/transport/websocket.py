@@ -28,7 +28,7 @@ from websockets.typing import Subprotocol
 from ..address import host_port
 from ..errors import DialError, LinkClosed, ListenError
 from ..limits import Limits
-from .base import SUBPROTOCOLS, Accept, Answered, Listener, Report, Taken
+from .base import HUNG_UP, SUBPROTOCOLS, Accept, Answered, Listener, Report, Taken
 from .problems import dial_hint, dial_problem, listen_problem
 
 __all__ = ["ClientTls", "WebSocketLink", "WebSocketTransport"]
@@ -421,6 +421,7 @@ class _Accepted(_Watched, ServerConnection):
         self._securing: asyncio.Task[None] | None = None
         # What TLS brings before the connection is made, as asyncio may.
         self._early: list[bytes] | None = None
+        self._has_heard = False
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -446,7 +447,10 @@ class _Accepted(_Watched, ServerConnection):
         except OSError as error:
             self._opening.discard(self)
             raw.abort()
-            self._opening.report(_format(raw.get_extra_info("peername")), dial_problem(error))
+            # How asyncio tells that there was an end instead of a handshake.
+            has_ended = isinstance(error, ConnectionResetError) and not error.args
+            problem = HUNG_UP if has_ended else dial_problem(error)
+            self._opening.report(_format(raw.get_extra_info("peername")), problem)
             return
         early, self._early = self._early or [], None
         if transport is None or self._lost:
@@ -457,6 +461,7 @@ class _Accepted(_Watched, ServerConnection):
             self.data_received(data)
 
     def data_received(self, data: bytes) -> None:
+        self._has_heard = True
         if self._early is None:
             super().data_received(data)
         else:
@@ -485,8 +490,10 @@ class _Accepted(_Watched, ServerConnection):
             raise
         finally:
             self._opening.discard(self)
-        if self.protocol.handshake_exc is not None:
-            report(_format(self.remote_address), dial_problem(self.protocol.handshake_exc))
+        error = self.protocol.handshake_exc
+        if error is not None:
+            problem = dial_problem(error) if self._has_heard else HUNG_UP
+            report(_format(self.remote_address), problem)
 
 
 def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
