@@ -61,11 +61,11 @@ class Events:
         return [event for event in self.all if getattr(event, "action", "") == action]
 
 
-async def get(url: str | None, path: str) -> tuple[int, str]:
+async def get(url: str | None, path: str, name: str = "") -> tuple[int, str]:
     assert url is not None
     host, _, port = url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {name or host}\r\n\r\n".encode())
     answer = (await reader.read()).decode()
     writer.close()
     head, _, body = answer.partition("\r\n\r\n")
@@ -254,6 +254,17 @@ async def test_without_prometheus_client_metrics_say_what_to_install(
         assert (await get(node.status().health, "/healthz"))[0] == 200
     assert status == 501
     assert 'pip install "thenodes-core[metrics]"' in text
+
+
+async def test_a_name_is_no_way_to_the_pages_on_loopback_and_one_beyond_it() -> None:
+    found = []
+    for host in ("127.0.0.1", "0.0.0.0"):
+        here = config(health=HealthTable(host=host, port=0))
+        async with Node(here, transport=MemoryNetwork()) as node:
+            url = (node.status().health or "").replace("0.0.0.0", "127.0.0.1")
+            found.append((await get(url, "/healthz", "evil.example"))[0])
+
+    assert found == [421, 200]
 
 
 async def test_beyond_loopback_a_node_warns_that_it_is_not_encrypted() -> None:

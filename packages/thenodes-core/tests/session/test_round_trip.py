@@ -115,6 +115,19 @@ async def test_many_who_ask_at_once_share_one_ping(
     assert (await asyncio.gather(*asking), len(line.asked)) == ([0.5] * 3, 1)
 
 
+async def test_whoever_gave_up_is_not_kept_where_the_peer_never_answers(
+    line: Line, round_trip: RoundTrip, clock: ManualClock
+) -> None:
+    for _ in range(3):
+        asking = asyncio.ensure_future(round_trip.measure(5.0))
+        await settle()
+        await clock.advance(5.0)
+        with pytest.raises(TimeoutError):
+            await asking
+
+    assert round_trip._waiting == []
+
+
 async def test_who_asks_after_the_end_is_told_at_once_though_a_ping_was_outstanding(
     round_trip: RoundTrip,
 ) -> None:
