@@ -45,10 +45,11 @@ def _type(page: str, where: str, home: Path) -> None:
         assert done.returncode == 0, f"{page}: {line}: {done.stdout}{done.stderr}"
 
 
-def test_the_first_look_at_a_node_that_runs(home: Path) -> None:
+def test_a_node_that_runs_is_looked_at_as_the_guides_say(home: Path) -> None:
     node = RunningNode(home / "data")
     try:
-        _type("troubleshooting.md", "in here, beside a node that runs", home)
+        for page in ("troubleshooting.md", "prompt.md"):
+            _type(page, "in here, beside a node that runs", home)
     finally:
         stop_all([node])
 

@@ -1,11 +1,10 @@
-"""What the docs site does beyond its generator: see `links`, and here."""
+"""What the docs site does beyond its generator: see `links`, `command_line`, and here."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pygments.lexers.special import TextLexer
-
+from .command_line import with_commands
 from .links import Repository
 
 __all__ = ["setup"]
@@ -16,6 +15,9 @@ _PLAIN = ("hex", "msgpack")  # names of blocks of the wire protocol, which no le
 
 def setup(app: Any) -> dict[str, Any]:
     """Called by Sphinx, since docs/conf.py lists this package."""
+    # Imported here: what tests look at needs no generator.
+    from pygments.lexers.special import TextLexer
+
     app.add_config_value("repository_url", "", "env")
     app.connect("source-read", _read)
     app.connect("autodoc-process-docstring", _without_fences)
@@ -26,7 +28,8 @@ def setup(app: Any) -> dict[str, Any]:
 
 def _read(app: Any, name: str, source: list[str]) -> None:
     repository = Repository(app.srcdir, app.config.repository_url)
-    source[0], taken = repository.page(name, source[0])
+    text, taken = repository.page(name, source[0])
+    source[0] = with_commands(text)
     for path in taken:
         app.env.note_dependency(str(path))
 

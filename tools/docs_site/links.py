@@ -9,7 +9,7 @@ from pathlib import Path
 __all__ = ["Repository"]
 
 _LINK = re.compile(r"(?<!!)\[((?:`[^`]*`|[^\[\]])+)\]\(([^()\s#:]+)(#[^()\s]*)?\)")
-_TAKES = re.compile(r"^<!-- site: (\S+) -->$", re.MULTILINE)
+_TAKES = re.compile(r"^<!-- site: (\S+\.md) -->$", re.MULTILINE)
 
 
 class Repository:
