@@ -153,6 +153,18 @@ async def test_a_session_that_ended_stays_in_the_totals(two: Two) -> None:
     assert before["TEXT"][0] == 1
 
 
+async def test_a_session_that_ended_before_anybody_looked_is_in_the_totals(two: Two) -> None:
+    link = await two.connect()
+    await two.a.send("b", Text("hello"))
+    await two.clock.advance(1.0)
+
+    link.abort()
+    await two.clock.advance(1.0)
+
+    assert by_kind(two.a.traffic.sent)["TEXT"][0] == 1
+    assert by_kind(two.b.traffic.received) == by_kind(two.a.traffic.sent)
+
+
 async def test_what_waits_for_a_peer_is_told(two: Two) -> None:
     await two.connect()
     for _ in range(90):
