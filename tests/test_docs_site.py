@@ -18,9 +18,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout with a page, a page that is a file of the root, and an example."""
     (tmp_path / "docs" / "how-to").mkdir(parents=True)
     (tmp_path / "examples" / "chat").mkdir(parents=True)
-    (tmp_path / "MAP.md").write_text(
-        "# Map\n\n[chat](examples/chat), [a guide](docs/how-to/a.md)\n"
-    )
+    (tmp_path / "MAP.md").write_text("# Map\n\n[a chat](examples/chat), [A](docs/how-to/a.md)\n")
     (tmp_path / "docs" / "how-to" / "a.md").write_text("# A\n")
     (tmp_path / "docs" / "map.md").write_text("# Map\n\n<!-- site: ../MAP.md -->\n")
     return tmp_path

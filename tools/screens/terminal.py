@@ -34,6 +34,8 @@ class Terminal:
         self, directory: Path, environment: dict[str, str], columns: int = 100, lines: int = 24
     ) -> None:
         self.screen = pyte.Screen(columns, lines)
+        # What a terminal answers by itself, such as where its cursor is, goes to the program.
+        vars(self.screen)["write_process_input"] = self._answer
         self._stream = pyte.Stream(self.screen)
         self._child = pexpect.spawn(
             *_SHELL,
@@ -43,7 +45,6 @@ class Terminal:
             encoding="utf-8",
             codec_errors="replace",
         )
-        self.screen.write_process_input = self._answer
 
     def __enter__(self) -> Terminal:
         self.wait(r"\$ $")
@@ -104,5 +105,4 @@ class Terminal:
         return "\n".join([*(line.rstrip() for line in below), *shown])
 
     def _answer(self, data: str) -> None:
-        """What a terminal answers by itself, such as where its cursor is."""
         self._child.send(data)
