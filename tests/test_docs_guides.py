@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from thenodes_cli.errors import FAILED, INTERRUPTED, REJECTED, USAGE
+from thenodes_core.config import load_config
 from thenodes_core.protocol.close import CloseCode
 from thenodes_relay.causes import Cause
 
@@ -65,6 +66,13 @@ def test_a_node_that_is_restored_is_the_node_from_before(home: Path) -> None:
         assert restored.node_id == node_id
     finally:
         stop_all([restored])
+
+
+def test_a_file_is_made_and_changed_as_the_guide_says(home: Path) -> None:
+    _type("configure.md", "in here, while it is stopped", home)
+
+    config = load_config(home / "node.toml").config
+    assert (config.realm.name, len(config.bootstrap_nodes)) == ("Home", 2)
 
 
 @pytest.mark.parametrize("code", list(CloseCode))
