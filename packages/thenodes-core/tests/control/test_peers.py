@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from thenodes_core.control.commands import CommandTable
+from thenodes_core.control.known import add_known_command
 from thenodes_core.control.peers import (
     Connected,
     Disconnected,
@@ -42,6 +43,7 @@ DIRECT = PeerRow(
     queued_bytes=0,
     known_addresses=("192.0.2.7:50000",),
 )
+EVIL = msgspec.structs.replace(DIRECT, name="a\x1b[2J\n", address="\x07", capabilities=("\x1b",))
 BEHIND = PeerRow(node_id="hall", path="relay", trust="unknown", since=NOW - 5, relay=RELAY)
 STORED = msgspec.structs.replace(BEHIND, node_id="attic", path="stored")
 
@@ -143,9 +145,19 @@ def test_ids_that_begin_alike_are_cut_so_that_they_can_be_told_apart() -> None:
 
 
 def test_what_a_peer_chose_is_escaped() -> None:
-    evil = msgspec.structs.replace(DIRECT, name="a\x1b[2J\n", address="\x07")
+    assert all(line.isprintable() for line in render_peers([EVIL], NOW).splitlines())
 
-    assert all(line.isprintable() for line in render_peers([evil], NOW).splitlines())
+
+@pytest.mark.parametrize("line", ["peer info k7", "known", "peer info cellar"])
+async def test_what_others_chose_is_escaped_where_one_is_told_of(line: str) -> None:
+    asked = Asked(EVIL)
+    evil = PeerRecord("a:1\x1b[2J\x07", PeerSource.GOSSIP, node_id="cellar")
+    add_known_command(asked.table, lambda: [evil])
+
+    shown = (await asked.text(line)).splitlines()
+
+    assert shown
+    assert all(line.isprintable() for line in shown)
 
 
 async def test_the_rows_are_the_data_of_peers(asked: Asked) -> None:

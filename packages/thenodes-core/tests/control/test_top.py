@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 import pytest
+from msgspec import structs
 
 from thenodes_core.clock import ManualClock
 from thenodes_core.control.commands import CommandTable, Reply
@@ -148,6 +149,15 @@ async def test_the_fullest_inboxes_come_first(node: Node) -> None:
     assert sample.inboxes == [Inbox("b", 5, 50), Inbox("a", 1, 10)]
 
 
+async def test_of_many_plugins_forty_are_told(node: Node) -> None:
+    node.boxes = [Inbox(f"plugin-{number}", number, 0) for number in range(60)]
+    sampler = Sampler(node)
+
+    inboxes = sampler.sample().inboxes
+
+    assert (len(inboxes), inboxes[0].plugin, inboxes[-1].plugin) == (40, "plugin-59", "plugin-20")
+
+
 async def test_there_is_a_sample_a_second_each_in_the_place_of_the_one_before(
     node: Node, table: CommandTable
 ) -> None:
@@ -255,6 +265,14 @@ def test_ids_with_escape_sequences_are_shown_escaped() -> None:
 
     assert all(line.isprintable() for line in render(sample))
     assert render(sample)[0].startswith("a\\x1b[2Jb")
+
+
+def test_what_peers_are_called_is_shown_escaped() -> None:
+    sample = a_sample(sessions=1)
+    (session,) = sample.sessions
+    evil = structs.replace(sample, sessions=[structs.replace(session, node_id="a\x1b[2Jb")])
+
+    assert all(line.isprintable() for line in render(evil))
 
 
 def test_a_node_without_peers_is_shown() -> None:

@@ -139,6 +139,19 @@ async def test_what_one_side_sent_the_other_received_frame_by_frame_and_byte_by_
     assert (mine.received_bytes, mine.queued_frames) == (theirs.sent_bytes, 0)
 
 
+async def test_kinds_that_come_in_one_message_are_counted_each_as_what_it_is(two: Two) -> None:
+    await two.connect()
+    for _ in range(5):
+        await two.a.send("b", Text("hello"))
+        await two.a.send("b", Extension("my.x"), Payload.text("x"))
+    await two.clock.advance(1.0)
+
+    received = by_kind(two.b.traffic.received)
+
+    assert received == by_kind(two.a.traffic.sent)
+    assert (received["TEXT"][0], received["EXTENSION"][0]) == (5, 5)
+
+
 async def test_a_session_that_ended_stays_in_the_totals(two: Two) -> None:
     link = await two.connect()
     await two.a.send("b", Text("hello"))

@@ -60,6 +60,16 @@ async def test_a_text_is_told_with_who_said_it(texts: UnreadTexts, events: list[
     assert await told(events) == ["b says: good morning"]
 
 
+async def test_of_no_more_than_256_peers_is_it_known_how_much_they_sent(
+    texts: UnreadTexts, counters: Counters
+) -> None:
+    for number in range(300):
+        texts.take(text("hello", sender=f"peer-{number}"))
+
+    assert len(texts._rates) == 256
+    assert counters.get("messages_dropped", reason="too_many_texts") == 200
+
+
 async def test_what_a_terminal_would_obey_is_escaped(
     texts: UnreadTexts, events: list[Event]
 ) -> None:

@@ -52,6 +52,7 @@ async def test_a_page_is_answered_with_its_type_and_the_connection_ends(
 
     assert got.startswith(b"HTTP/1.1 200 OK\r\n")
     assert got.count(b"Content-Type: text/x-page\r\n") == got.count(b"Content-Type") == 1
+    assert got.count(b"Cache-Control: no-store\r\n") == 1
     assert got.endswith(b"\r\n\r\nthis is /hello\n")
 
 
@@ -68,6 +69,22 @@ async def test_any_other_method_is_refused_in_words(listener: Listener, method: 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01", b"hello\r\n\r\n", b"G" * 60])
 async def test_what_is_no_http_is_refused_at_once(listener: Listener, garbage: bytes) -> None:
     assert (await asks(listener, garbage)).startswith(b"HTTP/1.1 400 ")
+
+
+async def test_who_is_refused_and_stays_is_cut(listener: Listener) -> None:
+    reader, writer = await asyncio.open_connection(listener.host, listener.port)
+    writer.write(b"POST / HTTP/1.1\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 405 ")
+
+    async def go_on() -> None:
+        while True:
+            writer.write(b"x")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(go_on(), 5)
+    writer.close()
 
 
 async def test_a_method_that_comes_in_pieces_is_understood(listener: Listener) -> None:
