@@ -34,8 +34,10 @@ def peer(node_id: str) -> PeerInfo:
 class _Line:
     """A link that nothing goes over."""
 
+    aborted = False
+
     def abort(self) -> None:
-        pass
+        self.aborted = True
 
 
 class Bench:
@@ -47,7 +49,10 @@ class Bench:
         self.answers: dict[str, str | Ending | None] = {}
         self.dialled: list[str] = []
         self.tasks: list[asyncio.Task[object]] = []
+        self.lines: list[_Line] = []
         self.ended = asyncio.Event()
+        self.reachable = asyncio.Event()
+        self.reachable.set()
         self._dispatcher = dispatcher
         self.dials = Dialling(parse_address, self._make, self._spawn, clock)
 
@@ -61,7 +66,9 @@ class Bench:
         self.dialled.append(address.removeprefix("ws://"))
         if self.dialled[-1] not in self.answers:
             raise DialError(f"{address}: connection refused")
-        return cast("Link", _Line())
+        await self.reachable.wait()
+        self.lines.append(_Line())
+        return cast("Link", self.lines[-1])
 
     async def _serve(
         self,
@@ -157,6 +164,40 @@ async def test_nobody_waits_longer_than_was_said(bench: Bench) -> None:
 
     assert attempt.error == f"{A}: no answer within 5 s"
     assert bench.states() == []
+
+
+async def test_a_connection_that_comes_too_late_is_cut(bench: Bench) -> None:
+    bench.answers[A] = "b"
+    bench.reachable.clear()
+    connecting = asyncio.ensure_future(bench.dials.connect(A, seconds=SECONDS))
+    await bench.clock.advance(SECONDS)
+    await connecting
+
+    bench.reachable.set()
+    await settle()
+
+    assert [line.aborted for line in bench.lines] == [True]
+    assert all(task.done() for task in bench.tasks)
+
+
+async def test_a_handshake_that_nobody_waits_for_any_more_is_cut(bench: Bench) -> None:
+    bench.answers[A] = None
+    connecting = asyncio.ensure_future(bench.dials.connect(A, seconds=SECONDS))
+    await bench.clock.advance(SECONDS)
+    await connecting
+
+    assert [line.aborted for line in bench.lines] == [True]
+
+
+async def test_a_session_goes_on_where_its_address_is_dialled_no_more(bench: Bench) -> None:
+    bench.answers[A] = "b"
+    bench.dials.keep(A)
+    await settle()
+
+    bench.dials.configure([])
+    await settle()
+
+    assert [line.aborted for line in bench.lines] == [False]
 
 
 async def test_an_address_of_a_peer_that_is_connected_already_is_kept(bench: Bench) -> None:
