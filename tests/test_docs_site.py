@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,26 @@ def test_the_page_of_the_command_line_has_every_command() -> None:
         assert f"\n### thenodes {name}\n" in page
     assert "\n#### thenodes trust promote\n" in page
     assert "--drain-seconds" in page
+
+
+NAMED = re.compile(r"\bdocs/[\w./-]+\.md\b")
+
+
+def test_every_page_that_code_names_is_there() -> None:
+    named = {
+        (page, path.relative_to(ROOT).as_posix())
+        for kind in ("*.py", "*.toml", "*.html", "*.md")
+        for folder in ("packages", "examples", "templates", "tests", "deploy", "tools")
+        for path in (ROOT / folder).rglob(kind)
+        if ".venv" not in path.parts
+        for page in NAMED.findall(path.read_text(errors="replace"))
+    } - {("docs/how-to/a.md", "tests/test_docs_site.py")}
+
+    assert [named_in for page, named_in in named if not (ROOT / page).exists()] == []
+
+
+def test_the_pages_show_every_picture_that_is_taken() -> None:
+    taken = {path.name for path in (ROOT / "docs" / "screens").glob("*.svg")}
+    pages = "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+
+    assert taken == set(re.findall(r"screens/([\w-]+\.svg)\)", pages))
