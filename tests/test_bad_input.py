@@ -462,6 +462,14 @@ def test_a_pipe_that_nobody_reads_holds_up_nobody() -> None:
         assert flooding.stderr.readline().endswith(f"line 0 {'x' * 80}\n")
 
 
+@pytest.mark.parametrize("seconds", ["nan", "-1", "soon"])
+def test_a_drain_takes_a_number_of_seconds(seconds: str) -> None:
+    code, error = fails("run", "--drain-seconds", seconds, "--port", "0")
+
+    assert code == 2
+    assert "Invalid value for '--drain-seconds'" in error
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("words", [("--help",), ("config", "show"), ("version", "--json")])
 def test_output_for_which_there_is_no_room_is_told_in_one_line(words: tuple[str, ...]) -> None:

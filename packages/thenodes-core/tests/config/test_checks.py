@@ -250,8 +250,15 @@ def test_a_pin_that_no_key_has_is_refused(pin: str) -> None:
     assert repr(pin) in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["host = ''", "host = ' '", "health.host = ''"])
+def test_an_empty_host_opens_no_port_to_everybody(write: Write, text: str) -> None:
+    told = invalid(write(f"{text}\n"))
+
+    assert "host: expected 127.0.0.1 for this machine alone, or 0.0.0.0 for everybody" in told
+
+
 LOOPBACK = ["127.0.0.1", "127.8.8.8", "::1", "localhost"]
-BEYOND = ["0.0.0.0", "::", "192.168.0.2", "example.org", ""]
+BEYOND = ["0.0.0.0", "::", "192.168.0.2", "example.org"]
 
 
 @pytest.mark.parametrize("host", LOOPBACK)

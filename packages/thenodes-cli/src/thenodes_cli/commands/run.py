@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,18 @@ from .target import DEFAULT_STATE_DIR, config_option, read_settings
 __all__ = ["command"]
 
 _DRAIN_SECONDS = 5.0
+
+
+class _Seconds(click.FloatRange):
+    """A range of numbers, which `nan` is not in, though it compares as if it were."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
 
 
 @click.command(
@@ -90,7 +103,7 @@ Examples:
 )
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(0, 3600),
+    type=_Seconds(0, 3600),
     metavar="SECONDS",
     default=_DRAIN_SECONDS,
     show_default=True,

@@ -232,6 +232,11 @@ def _word_problems(config: Config) -> Iterator[tuple[str, str]]:
         if not text.isprintable() or len(text) > _WORD_CHARACTERS:
             expected = f"expected at most {_WORD_CHARACTERS} printable characters"
             yield key, f"{expected}, got {text!r}"
+    for key in ("host", "health.host"):
+        # The empty name would be every address of this machine.
+        if not _value(config, key).strip():
+            expected = "expected 127.0.0.1 for this machine alone, or 0.0.0.0 for everybody"
+            yield key, f"{expected}, got an empty one"
     if not config.realm.name.strip():
         yield "realm.name", "expected a name, got an empty one"
 
