@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -67,7 +68,12 @@ def test_on_a_terminal_the_nodes_go_on_until_enter_and_leave_nothing() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_ctrl_c_amid_the_story_stops_what_was_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_amid_the_story_stops_what_was_started(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     process = subprocess.Popen(
         [*THENODES, "demo"],
         stdout=subprocess.PIPE,
@@ -77,9 +83,31 @@ def test_ctrl_c_amid_the_story_stops_what_was_started(tmp_path: Path) -> None:
     )
     wait_until(lambda: len(nodes_on(str(tmp_path))) >= 2, "two nodes of the story")
 
-    process.send_signal(signal.SIGINT)
+    for _ in range(2):
+        process.send_signal(number)
+        time.sleep(0.1)
     _, errors = process.communicate(timeout=15)
 
     assert "Traceback" not in errors
+    # The second one may come when all is done, and end what is ending.
+    assert process.returncode in (code, -number)
     assert nodes_on(str(tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_closed_terminal_stops_the_nodes_that_went_on(tmp_path: Path) -> None:
+    child = pexpect.spawn(
+        THENODES[0],
+        [*THENODES[1:], "demo"],
+        encoding="utf-8",
+        timeout=30,
+        env={"TMPDIR": str(tmp_path)},
+    )
+    child.expect("Press Enter")
+    assert len(nodes_on(str(tmp_path))) == 4
+
+    os.close(child.child_fd)
+
+    wait_until(lambda: not nodes_on(str(tmp_path)), "the end of all nodes")
+    wait_until(lambda: not list(tmp_path.iterdir()), "nothing left of the demo")
