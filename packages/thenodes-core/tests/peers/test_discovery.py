@@ -184,6 +184,34 @@ async def test_with_as_many_peers_as_wanted_no_learned_address_is_dialled(town: 
     assert one.counters.get("learned_dials") == 0
 
 
+async def test_a_peer_that_was_let_go_of_is_not_dialled_at_an_address_that_is_known_for_it(
+    town: Town,
+) -> None:
+    hub, one = await town.node(), await town.node(enabled=False)
+    await hub.commands.run(f"peer connect {one.address}")
+    await hub.commands.run(f"peer disconnect {one.id}")
+    dials = hub.counters.get("learned_dials")
+
+    await town.clock.advance(200.0)
+
+    assert (hub.counters.get("learned_dials"), ids(hub)) == (dials, set())
+
+
+async def test_a_peer_that_was_let_go_of_is_not_connected_at_an_address_of_nobody_yet(
+    town: Town,
+) -> None:
+    hub, one = await town.node(), await town.node(enabled=False)
+    await hub.commands.run(f"peer connect {one.address}")
+    await hub.commands.run(f"peer disconnect {one.id}")
+    hub.known.forget(one.address)
+    hub.known.add(one.address, PeerSource.GOSSIP)
+
+    await town.clock.advance(200.0)
+
+    assert hub.counters.get("learned_dials") > 0
+    assert ids(hub) == set()
+
+
 async def test_at_most_four_learned_addresses_are_dialled_a_minute(town: Town) -> None:
     node = await town.node()
     for port in range(1, 60):
