@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import msgspec
@@ -109,6 +110,23 @@ async def test_an_address_where_nobody_is_says_so(tmp_path: Path) -> None:
 
     assert about(found, "bootstrap").outcome is Outcome.PROBLEM
     assert "firewall" in about(found, "bootstrap").fix
+
+
+async def test_a_file_that_cannot_be_looked_at_is_a_problem_and_the_rest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("thenodes_core.doctor.examination.shutil.disk_usage", refused)
+
+    found = await examined(Config(port=0), tmp_path, MemoryNetwork())
+
+    state = about(found, "state")
+    assert state.outcome is Outcome.PROBLEM
+    assert state.text == "cannot be looked at: Permission denied"
+    assert state.subject == str(tmp_path)
+    assert about(found, "port").outcome is Outcome.OK
 
 
 class Hanging(MemoryNetwork):

@@ -41,6 +41,14 @@ def test_an_address_of_another_machine_is_a_problem() -> None:
     assert "not an address of this machine" in found.text
 
 
+@pytest.mark.parametrize("host", ["a..b", "x" * 64])
+def test_what_cannot_be_the_name_of_a_host_is_a_problem(host: str) -> None:
+    (found,) = check_free(host, 50000)
+
+    assert found.outcome is Outcome.PROBLEM
+    assert "unknown host" in found.text
+
+
 async def test_a_port_that_takes_connections_is_fine_and_a_closed_one_is_not(taken: int) -> None:
     (fine,) = await check_listening(f"127.0.0.1:{taken}")
     (anywhere,) = await check_listening(f"0.0.0.0:{taken}")

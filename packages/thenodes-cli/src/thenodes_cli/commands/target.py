@@ -82,7 +82,8 @@ def read_settings(
     sources += [read_environment(os.environ), Source("options", options)]
     settings = settle([DEFAULTS, *sources])
     wheels = expand(settings.config.node.state_dir or DEFAULT_STATE_DIR) / ADDED_WHEELS
-    if settings.config.plugins.directory is not None or not wheels.is_dir():
+    # Not Path.is_dir, which raises where this user may not look; who opens it tells of that.
+    if settings.config.plugins.directory is not None or not os.path.isdir(wheels):
         return settings
     table = {**DEFAULTS.table, "plugins": {"directory": str(wheels)}}
     return settle([Source(DEFAULTS.name, table), *sources])

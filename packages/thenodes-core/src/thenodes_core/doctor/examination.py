@@ -107,7 +107,7 @@ async def examine(
             if not done:
                 break
             for task in done:
-                for finding in task.result():
+                for finding in _told(task, tasks[task]):
                     yield finding
         for task in waiting:
             text = f"not known after {most_seconds:g} s"
@@ -117,6 +117,17 @@ async def examine(
             task.cancel()
         await asyncio.wait(tasks, timeout=_END_SECONDS)
         examination.close()
+
+
+def _told(task: asyncio.Task[Sequence[Finding]], name: str) -> Sequence[Finding]:
+    """What a check found; where a file is not to be looked at, that."""
+    try:
+        return task.result()
+    except OSError as error:
+        named = name.partition(" ")[0]
+        text = f"cannot be looked at: {error.strerror or error}"
+        fix = "look at owner and mode of it, as the node's user"
+        return [problem(named, text, fix, subject=str(error.filename or ""))]
 
 
 class _Examination:

@@ -31,8 +31,10 @@ def check_free(host: str, port: int) -> Sequence[Finding]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
         )
     except socket.gaierror as error:
-        fix = "set host to an address of this machine"
-        return [problem("port", f"unknown host: {error.strerror}", fix, subject=at)]
+        return [_unknown(at, str(error.strerror))]
+    except UnicodeError:
+        # What IDNA cannot encode: an empty label, or one that is too long.
+        return [_unknown(at, "not the name of a host")]
     for family, kind, number, _, address in infos:
         try:
             _bind(family, kind, number, address)
@@ -49,6 +51,11 @@ def _bind(family: int, kind: int, number: int, address: tuple[object, ...]) -> N
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         one.bind(address)
         one.listen(1)
+
+
+def _unknown(at: str, why: str) -> Finding:
+    fix = "set host to an address of this machine"
+    return problem("port", f"unknown host: {why}", fix, subject=at)
 
 
 def _taken(at: str, port: int, error: OSError) -> Finding:
