@@ -165,6 +165,23 @@ async def test_a_node_that_drains_accepts_nobody_and_keeps_whom_it_has(place: Pl
     assert dial.error.startswith("restarting (peer)")
 
 
+async def test_who_is_amid_a_handshake_when_a_node_begins_to_drain_is_sent_away(
+    place: Place,
+) -> None:
+    node = await place.start()
+    place.network.delay_seconds = 0.1
+    late = await place.start(node.address)
+    await place.clock.advance(0.1)
+    assert late.status().dialling[0].state == "handshaking"
+
+    draining = asyncio.ensure_future(node.drain())
+    await place.clock.advance(2.0)
+    await draining
+
+    assert (node.peers.all(), late.peers.all()) == ([], [])
+    assert node.counters.get("sessions_refused", reason="restarting") == 1
+
+
 async def test_a_node_that_does_not_run_cannot_drain() -> None:
     with pytest.raises(StartError, match="not started"):
         await Node(Config(port=0)).drain()
