@@ -233,7 +233,18 @@ def test_the_common_workflow_checks_the_tag_before_it_builds() -> None:
     verbs = [step.split()[3] for step in steps if step.startswith("python -m tools.release")]
 
     assert verbs == ["check", "notes", "alone", "build"]
+    # GitHub's shell has no pipefail: of a pipe, the last program alone ends a step.
+    assert not any("|" in step for step in steps)
     assert workflow["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.stem)
+def test_what_somebody_may_name_reaches_a_shell_as_a_variable_alone(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job.get("steps", [])]
+
+    assert not [step["run"] for step in steps if "${{" in step.get("run", "")]
+    assert workflow["permissions"] in ({}, {"contents": "read"})
 
 
 @pytest.mark.parametrize("name", NAMES)
