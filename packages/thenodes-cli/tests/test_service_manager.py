@@ -131,6 +131,11 @@ def test_one_that_reads_nothing_holds_up_nobody(tmp_path: Path, listener: Listen
         ("30000000", "1", None),
         ("0", "", None),
         ("soon", "", None),
+        ("-1", "", None),
+        ("\u0663", "", None),
+        ("1", "", 0.1),
+        ("1" * 400, "", None),
+        ("1" * 5000, "", None),
         ("", "", None),
     ],
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
@@ -18,6 +19,9 @@ __all__ = ["ServiceManager"]
 
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _STATUS_CHARACTERS = 500
+# As many as systemd has: 64 bits.
+_MICROSECONDS = re.compile(r"0*[1-9][0-9]{0,19}", re.ASCII)
+_LEAST_WATCHDOG_SECONDS = 0.1
 
 _log = logging.getLogger("thenodes.cli")
 
@@ -100,6 +104,7 @@ def _abstract(address: str) -> str:
 def _watchdog_seconds(found: Mapping[str, str]) -> float | None:
     """The interval, where it is for this process."""
     text, process = found["WATCHDOG_USEC"], found["WATCHDOG_PID"]
-    if not text.isdecimal() or int(text) <= 0 or (process and process != str(os.getpid())):
+    if not _MICROSECONDS.fullmatch(text) or (process and process != str(os.getpid())):
         return None
-    return int(text) / 1e6
+    # Of less than a moment the signs of life would be all that the node does.
+    return max(int(text) / 1e6, _LEAST_WATCHDOG_SECONDS)
