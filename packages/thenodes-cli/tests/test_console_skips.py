@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -131,6 +132,54 @@ def test_a_log_record_is_a_json_line_of_type_log_and_an_error_has_its_trace(
     assert (first["logger"], first["detail"]) == (logger.name, "careful\x1b[31m: x")
     assert "trace" not in first
     assert second["trace"][-1] == "ValueError: no"
+
+
+def test_a_log_record_for_people_is_shown_escaped_and_so_is_its_trace(
+    logger: logging.Logger,
+) -> None:
+    stream = io.StringIO()
+    shown = Console(stream)
+    logger.addHandler(LogRecords(shown, LogFormat.TEXT))
+
+    try:
+        raise ValueError("no\x1b[2J\u202e")
+    except ValueError:
+        logger.exception("failed\x1b[31m\nagain: %s", "\x07")
+    shown.close()
+
+    first, *trace = stream.getvalue().split("\n")[:-1]
+    assert first.endswith("failed\\x1b[31m\\nagain: \\x07")
+    assert trace[-1] == "    ValueError: no\\x1b[2J\\u202e"
+    assert all(line.isprintable() for line in (first, *trace))
+
+
+class Stuck(io.StringIO):
+    """A stream that takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def write(self, text: str) -> int:
+        self.asked.set()
+        self.free.wait(5)
+        return super().write(text)
+
+
+def test_what_nobody_reads_waits_up_to_a_bound_and_beyond_it_is_a_number() -> None:
+    stream = Stuck()
+    shown = Console(stream)
+    shown.write("first", Level.INFO)
+    assert stream.asked.wait(5)
+
+    for number in range(4096 + 10):
+        shown.write(f"line {number}", Level.INFO)
+    stream.free.set()
+    shown.close()
+
+    lines = stream.getvalue().splitlines()
+    assert lines[-2:] == ["line 4095", "10 lines were left out: nobody read them in time"]
+    assert len(lines) == 1 + 4096 + 1
 
 
 def test_what_was_left_out_is_told_in_json_where_the_lines_are_json() -> None:
