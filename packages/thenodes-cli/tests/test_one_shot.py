@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from thenodes_cli.app import app
 from thenodes_cli.commands import one_shot
 from thenodes_cli.commands.words import line_of, words_command
-from thenodes_cli.output import emit_next
+from thenodes_cli.output import emit, emit_next
 from thenodes_core.control.catalogue import CATALOGUE, CommandText
 from thenodes_core.control.commands import CommandTable, Reply
 from thenodes_core.control.questions import CONTROL_SOCKET
@@ -183,6 +183,18 @@ def test_many_answers_as_json_are_one_line_each(capsys: pytest.CaptureFixture[st
 
     assert [json.loads(line) for line in lines] == [{"a\u202e": [1]}, {"a\u202e": [2]}]
     assert "\u202e" not in "".join(lines)
+
+
+def test_data_is_printed_with_what_a_terminal_would_obey_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = "a\x1b[2J\u202eb\n"
+
+    emit("", {"name": name}, as_json=True)
+
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == {"name": name}
+    assert all(line.isprintable() for line in shown.splitlines())
 
 
 def test_what_replaces_follows_where_there_is_no_screen(capsys: pytest.CaptureFixture[str]) -> None:
