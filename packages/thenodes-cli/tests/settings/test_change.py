@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
     [
         ("prt", "1", "unknown key prt; did you mean port?"),
         ("relm.nam", "1", "did you mean realm.name"),
-        ("realm", "x", "realm is a table; set one of its keys: realm.name"),
+        ("realm", "x", "realm is a table; name one of its keys: realm.name"),
         ("port", "many", "port: Expected `int`, got 'many'"),
         ("port", "70000", "port: Expected `int` <= 65535"),
         ("encryption.trust_policy.mode", "shut", 'expected "open"'),
@@ -137,6 +138,25 @@ def test_unset_takes_a_setting_out_and_one_that_is_unknown_too(path: Path) -> No
         unset_value(path, "prot")
 
 
+def test_a_table_is_not_taken_out_with_all_that_is_in_it(path: Path) -> None:
+    text = '[realm]\n# said here\nname = "Home"\n[plugin.kv.sub]\na = 1\n'
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"realm is a table; name one of its keys: realm\.name"):
+        unset_value(path, "realm")
+    assert path.read_text() == text
+
+    unset_value(path, "plugin.kv.sub")
+    assert "sub" not in path.read_text()
+
+
+def test_a_value_of_another_type_is_another_value(path: Path) -> None:
+    path.write_text("[plugin.kv]\na = 1\n")
+
+    assert set_value(path, "plugin.kv.a", "true").text.endswith("plugin.kv.a = true; it was 1")
+    assert set_value(path, "plugin.kv.a", "true").text.endswith("plugin.kv.a = true already")
+
+
 def test_a_file_that_is_no_toml_stays(path: Path) -> None:
     path.write_bytes(b"port = = 1\n")
 
@@ -144,6 +164,23 @@ def test_a_file_that_is_no_toml_stays(path: Path) -> None:
         set_value(path, "port", "1")
 
     assert path.read_bytes() == b"port = = 1\n"
+
+
+def test_a_full_disk_leaves_the_file_as_it_was_and_nothing_beside_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file.os, "fsync", full)
+
+    with pytest.raises(ConfigError, match="cannot be written: No space left"):
+        set_value(path, "port", "1")
+    with pytest.raises(ConfigError, match="cannot be written: No space left"):
+        file.create(path.with_name("new.toml"), b"port = 1\n", force=False)
+
+    assert path.read_bytes() == TEXT
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thenodes_cli.settings.edit import NotEdited, with_value, without
+from thenodes_cli.settings.edit import NotEdited, same, with_value, without
 
 FILE = """\
 # mine
@@ -67,6 +68,33 @@ def test_every_form_of_a_table_can_be_changed(text: str) -> None:
     edited = with_value(text, ["realm", "name"], "Barn")
 
     assert edited == text.replace("Home", "Barn")
+
+
+def test_lines_that_are_added_end_as_those_that_are_there() -> None:
+    text = "# a\r\nport = 1 # b\r\n\r\n[realm]\r\nname = 'r' # c\r\n"
+
+    edited = with_value(text, ["network", "relay", "enabled"], True)
+    edited = with_value(edited, ["realm", "code"], "q")
+
+    assert edited.count("\r\n") == edited.count("\n")
+    assert "port = 1 # b\r\n" in edited
+    assert (without(edited, ["realm", "code"]) or "").count("\n") == edited.count("\n") - 1
+    assert with_value("port = 1\r\nhost = 'a'\n", ["port"], 2) == "port = 2\r\nhost = 'a'\n"
+
+
+def test_a_file_with_a_value_that_equals_nothing_can_be_changed() -> None:
+    text = "[plugin.kv]\na = nan\n"
+
+    assert with_value(text, ["plugin", "kv", "b"], 1) == f"{text}b = 1\n"
+    assert without(f"{text}b = 1\n", ["plugin", "kv", "b"]) == text
+
+
+def test_values_of_two_types_do_not_mean_the_same() -> None:
+    assert same({"a": [1.0, {"b": math.nan}]}, {"a": [1.0, {"b": math.nan}]})
+    for other in (True, 1.0, "1", [1], {}):
+        assert not same({"a": 1}, {"a": other})
+    assert not same([1], [1, 1])
+    assert not same({"a": 1}, {"b": 1})
 
 
 def test_a_value_below_another_value_is_refused() -> None:

@@ -22,7 +22,7 @@ from thenodes_core.config import (
 
 from ..commands.target import DEFAULTS
 from ..settings_reload import applied_and_kept
-from .edit import NotEdited, with_value, without
+from .edit import NotEdited, same, with_value, without
 from .file import rewrite
 from .shown import unknown, value_text
 
@@ -56,7 +56,7 @@ class Change(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """For people, in one line."""
-        if self.before == self.after:
+        if same(self.before, self.after):
             if self.after is None:
                 return f"{self.file}: {self.key} was not set, and nothing is changed"
             return f"{self.file}: {self.key} = {value_text(self.after)} already"
@@ -101,6 +101,9 @@ def unset_value(path: Path, key: str, judge: Judge | None = None) -> Change:
     words = _words(key, known=False)
 
     def edit(old: str) -> str:
+        if isinstance(_at(old.encode(), key), dict):
+            # With it would go what nobody named, and each comment.
+            _check_no_table(key)
         new = without(old, words)
         if new is None and not _is_known(key):
             raise unknown(key)
@@ -180,11 +183,15 @@ def _words(key: str, *, known: bool = True) -> list[str]:
         if len(words) < 3 or not all(words):
             raise ConfigError(f"{key}: expected plugin.<id>.<key>")
     elif known and not _is_known(key):
-        tables = [name for name in dict(setting_types()) if name.startswith(f"{key}.")]
-        if tables:
-            raise ConfigError(f"{key} is a table; set one of its keys: {', '.join(tables)}")
+        _check_no_table(key)
         raise unknown(key)
     return words
+
+
+def _check_no_table(key: str) -> None:
+    inner = [name for name in dict(setting_types()) if name.startswith(f"{key}.")]
+    if inner:
+        raise ConfigError(f"{key} is a table; name one of its keys: {', '.join(inner)}")
 
 
 def _value(key: str, text: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-__all__ = ["NotEdited", "with_value", "without"]
+__all__ = ["NotEdited", "same", "with_value", "without"]
 
 
 class NotEdited(Exception):
@@ -31,7 +31,7 @@ def with_value(text: str, key: Sequence[str], value: Any) -> str:
     wanted = _put(tomllib.loads(text), key, value)
     for edit in (_in_place_of_comment, _with_tomlkit):
         edited = edit(text, key, value)
-        if edited is not None and _means(edited, wanted):
+        if edited is not None and _means(edited := _ended_as(text, edited), wanted):
             return edited
     raise NotEdited
 
@@ -55,7 +55,7 @@ def without(text: str, key: Sequence[str]) -> str | None:
         for word in key[:-1]:
             inner = inner[word]
         del inner[key[-1]]
-        edited = tomlkit.dumps(document)
+        edited = _ended_as(text, tomlkit.dumps(document))
     except (TOMLKitError, KeyError, TypeError, ValueError) as error:
         raise NotEdited from error
     # A table that held nothing else may go with it: it means the same.
@@ -108,14 +108,32 @@ def _put(table: dict[str, Any], key: Sequence[str], value: Any) -> dict[str, Any
     return table
 
 
+def _ended_as(text: str, edited: str) -> str:
+    """With the line endings that the text had, where it had those of one kind."""
+    if text.count("\r\n") == text.count("\n") > 0:
+        return re.sub(r"\r?\n", "\r\n", edited)
+    return edited
+
+
 def _means(text: str, wanted: Mapping[str, Any], *, ignoring_empty: bool = False) -> bool:
     try:
         got = tomllib.loads(text)
     except (ValueError, RecursionError):
         return False
     if ignoring_empty:
-        return _pruned(got) == _pruned(wanted)
-    return got == wanted
+        return same(_pruned(got), _pruned(wanted))
+    return same(got, wanted)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values of TOML mean the same: 1 is not true, nor 1.0, and nan is nan."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other or (one != one and other != other))
 
 
 def _pruned(table: Mapping[str, Any]) -> dict[str, Any]:
