@@ -200,20 +200,6 @@ def test_every_command_of_a_node_is_documented_and_has_an_example(name: str) -> 
     assert text.example.startswith(f"{name} ") if text.example else not text.usage
 
 
-def test_the_configurations_of_the_guide_to_trust_are_valid() -> None:
-    examples = blocks(ROOT / "docs" / "how-to" / "tls-and-trust.md", "toml")
-
-    assert len(examples) == 3
-    for example in examples:
-        validate(make_config(tomllib.loads(example)).config)
-
-
-def test_the_configuration_of_the_guide_to_watching_is_valid() -> None:
-    (example,) = blocks(ROOT / "docs" / "how-to" / "monitoring.md", "toml")
-
-    assert make_config(tomllib.loads(example)).config.health.port == 9464
-
-
 def test_the_configurations_of_the_guide_to_relays_are_valid() -> None:
     relay, user = blocks(ROOT / "docs" / "how-to" / "relay.md", "toml")
 

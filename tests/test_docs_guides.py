@@ -14,7 +14,7 @@ from thenodes_core.config import load_config
 from thenodes_core.protocol.close import CloseCode
 from thenodes_relay.causes import Cause
 
-from .nodes import RunningNode, stop_all
+from .nodes import RunningNode, stop_all, wait_until, with_config
 from .tutorial import blocks
 
 GUIDES = Path(__file__).parent.parent / "docs" / "how-to"
@@ -30,20 +30,23 @@ def home(tmp_path: Path) -> Path:
 
 
 def _type(page: str, where: str, home: Path) -> None:
-    path = f"{home}{os.pathsep}{os.environ['PATH']}"
     found = [block for block in blocks(GUIDES / page) if block.asked == where]
     assert found
     for line in "".join(block.text for block in found).splitlines():
-        done = subprocess.run(
-            ["bash", "-c", line.removeprefix("$ ")],
-            cwd=home,
-            env=os.environ | {"PATH": path},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert done.returncode == 0, f"{page}: {line}: {done.stdout}{done.stderr}"
+        _line(line, home)
+
+
+def _line(line: str, home: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", line.removeprefix("$ ")],
+        cwd=home,
+        env=os.environ | {"PATH": f"{home}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
 
 
 def test_a_node_that_runs_is_looked_at_as_the_guides_say(home: Path) -> None:
@@ -73,6 +76,24 @@ def test_a_file_is_made_and_changed_as_the_guide_says(home: Path) -> None:
 
     config = load_config(home / "node.toml").config
     assert (config.realm.name, len(config.bootstrap_nodes)) == ("Home", 2)
+
+
+def test_nodes_of_one_ca_admit_each_other_as_the_guide_says(home: Path) -> None:
+    guide = GUIDES / "tls-and-trust.md"
+    _type(guide.name, "in here, while it is stopped", home)
+    asked = [block.text for block in blocks(guide) if block.asked]
+    other = asked[1].replace("press", "crane")
+    for line in other.splitlines():
+        _line(line, home)
+    (policy,) = [block.text for block in blocks(guide) if '"ca"' in block.text]
+    options = (*with_config(home / "node.toml", policy), "--host", "0.0.0.0")
+
+    press = RunningNode(home / "press", *options)
+    crane = RunningNode(home / "crane", *options, "--bootstrap", f"wss://127.0.0.1:{press.port}")
+    try:
+        wait_until(lambda: press.connected() == [crane.node_id], "the crane at the press")
+    finally:
+        stop_all([press, crane])
 
 
 @pytest.mark.parametrize("code", list(CloseCode))
