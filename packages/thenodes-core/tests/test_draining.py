@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import cast
 
 import pytest
 
 from thenodes_core import Config, ManualClock, MemoryNetwork, Node, StartError
 from thenodes_core.clock import settle
+from thenodes_core.draining import Draining
+from thenodes_core.plugins.roster import Roster
 from thenodes_plugin_api import (
     Event,
     Extension,
@@ -180,6 +183,41 @@ async def test_who_is_amid_a_handshake_when_a_node_begins_to_drain_is_sent_away(
 
     assert (node.peers.all(), late.peers.all()) == ([], [])
     assert node.counters.get("sessions_refused", reason="restarting") == 1
+
+
+class Loaded:
+    """A slot of the roster with a service that has drained when it was told."""
+
+    plugin_id = "carry"
+    waiting = 0
+
+    def __init__(self) -> None:
+        self.runtime = self
+        self.is_drained = False
+        self.told = 0
+
+    def drain(self) -> None:
+        self.told += 1
+
+
+async def test_a_service_that_is_loaded_anew_while_the_node_drains_is_told_too(
+    place: Place,
+) -> None:
+    node = await place.start()
+    first, second = Loaded(), Loaded()
+    roster = [first]
+    draining = Draining(node.peers, cast("Roster", roster), node.events, place.clock)
+    running = asyncio.ensure_future(draining.run(5))
+    await place.clock.advance(0.1)
+    assert first.told
+
+    roster[:] = [second]
+    await place.clock.advance(0.1)
+
+    assert second.told
+    second.is_drained = True
+    await place.clock.advance(0.1)
+    assert await running
 
 
 async def test_a_node_that_does_not_run_cannot_drain() -> None:

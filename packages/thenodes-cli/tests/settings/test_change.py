@@ -172,7 +172,7 @@ def test_a_full_disk_leaves_the_file_as_it_was_and_nothing_beside_it(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(file.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(ConfigError, match="cannot be written: No space left"):
         set_value(path, "port", "1")

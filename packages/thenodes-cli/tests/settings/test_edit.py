@@ -91,7 +91,8 @@ def test_a_file_with_a_value_that_equals_nothing_can_be_changed() -> None:
 
 def test_values_of_two_types_do_not_mean_the_same() -> None:
     assert same({"a": [1.0, {"b": math.nan}]}, {"a": [1.0, {"b": math.nan}]})
-    for other in (True, 1.0, "1", [1], {}):
+    others: list[object] = [True, 1.0, "1", [1], {}]
+    for other in others:
         assert not same({"a": 1}, {"a": other})
     assert not same([1], [1, 1])
     assert not same({"a": 1}, {"b": 1})

@@ -40,8 +40,6 @@ class Draining:
         """Drain; returns whether nothing was left when the time was up."""
         self._tell("draining", f"the node takes nothing new, and stops within {seconds:g} s")
         self._peers.accept_no_more()
-        for slot in self._roster:
-            slot.runtime.drain()
         began = self._clock.monotonic()
         try:
             async with timeout(self._clock, seconds):
@@ -60,6 +58,9 @@ class Draining:
         """Return once nothing is left twice in a row: what ends may begin something else."""
         empty = 0
         while True:
+            for slot in self._roster:
+                # Each time: a plugin may be loaded anew meanwhile.
+                slot.runtime.drain()
             await asyncio.sleep(0)
             empty = 0 if self.left() else empty + 1
             if empty >= _LOOKS:

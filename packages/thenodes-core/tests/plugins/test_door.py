@@ -441,6 +441,18 @@ def test_a_service_is_told_of_a_drain_and_says_when_it_is_done() -> None:
     assert rig.door.is_drained
 
 
+def test_a_service_that_starts_while_the_node_drains_is_told_then_and_once() -> None:
+    rig = Rig()
+    told: list[str] = []
+    rig.door.drain()
+
+    rig.door.on_drain(lambda: told.append("drain"), lambda: bool(told))
+    rig.door.drain()
+
+    assert told == ["drain"]
+    assert rig.door.is_drained
+
+
 async def test_a_service_that_fails_to_say_whether_it_is_done_is_not_waited_for() -> None:
     rig = Rig()
     rig.door.on_drain(lambda: 1 // 0, lambda: bool(1 // 0))

@@ -109,7 +109,10 @@ class Door:
             self._undo.pop()()
 
     def drain(self) -> None:
-        """Tell the service that the node takes nothing new and will stop."""
+        """Tell the service that the node takes nothing new and will stop, once.
+
+        A part of it that asks to be told only later, since it starts meanwhile, is told then.
+        """
         if not self._draining:
             self._draining = True
             for begin, _ in self._drains:
@@ -134,6 +137,8 @@ class Door:
 
         told = self._contained(begin, "its handler of the drain")
         self._drains.append((told, contained))
+        if self._draining:
+            told()
 
     def take_frames(self, handler: FrameHandler) -> None:
         """Get every RELAY_FWD frame from now on."""
