@@ -280,6 +280,21 @@ async def test_a_socket_that_nobody_listens_on_is_no_node(tmp_path: Path) -> Non
         await ask(tmp_path, "peers")
 
 
+async def test_a_path_that_no_socket_can_have_is_told_as_such(
+    tmp_path: Path, table: CommandTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100) / ("y" * 100)
+    long.mkdir(parents=True)
+    (long / CONTROL_SOCKET).touch()
+    monkeypatch.setattr("tempfile.tempdir", str(long))
+
+    with pytest.raises(StateDirError, match="AF_UNIX path too long"):
+        await ask(long, "echo a")
+    with pytest.raises(StateDirError, match="no control socket: AF_UNIX path too long"):
+        await ControlSocket(long / CONTROL_SOCKET, table).__aenter__()
+    assert list(long.iterdir()) == []
+
+
 async def test_a_command_that_takes_too_long_is_given_up(
     state_dir: Path, table: CommandTable
 ) -> None:

@@ -139,7 +139,7 @@ async def _ask(
     except ValueError as error:
         raise StateDirError(f"{path}: an answer of more than {ANSWER_BYTES} bytes") from error
     except OSError as error:
-        raise StateDirError(f"{path}: {error.strerror}") from error
+        raise StateDirError(f"{path}: {error.strerror or error}") from error
 
 
 def _reply_of(answer: Answer) -> Reply:

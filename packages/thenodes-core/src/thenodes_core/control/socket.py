@@ -97,7 +97,10 @@ class ControlSocket:
             )
         except OSError as error:
             listener.close()
-            raise StateDirError(f"{self._path}: no control socket: {error.strerror}") from error
+            self._remove_short()
+            raise StateDirError(
+                f"{self._path}: no control socket: {error.strerror or error}"
+            ) from error
         return self
 
     async def __aexit__(
@@ -112,6 +115,9 @@ class ControlSocket:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self._path.unlink(missing_ok=True)
+        self._remove_short()
+
+    def _remove_short(self) -> None:
         if self._short is not None:
             shutil.rmtree(self._short, ignore_errors=True)
 
