@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,22 @@ def test_ctrl_c_stops_the_node_within_two_seconds(terminal: pexpect.spawn[str]) 
 
     assert terminal.exitstatus == 0
     assert time.monotonic() - started < 2
+
+
+def test_a_second_signal_leaves_the_terminal_as_it_was(terminal: pexpect.spawn[str]) -> None:
+    def takes_lines() -> bool:
+        return bool(termios.tcgetattr(terminal.child_fd)[3] & termios.ICANON)
+
+    wait_until(lambda: not takes_lines(), "the prompt to take keys")
+
+    # Two that are alike may come as one.
+    terminal.kill(signal.SIGTERM)
+    terminal.kill(signal.SIGINT)
+    terminal.expect(pexpect.EOF)
+
+    assert takes_lines()
+    terminal.wait()
+    assert terminal.exitstatus == 0
 
 
 def test_an_event_leaves_the_line_being_typed_whole(

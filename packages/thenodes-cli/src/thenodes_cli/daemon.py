@@ -21,7 +21,8 @@ from thenodes_core.text import printable
 from thenodes_plugin_api import Level
 
 from .console import Console
-from .ending import Ending, exit_at_the_latest
+from .ending import Ending
+from .exit import Exit
 from .first_run import first_run_lines, is_first_run
 from .log_levels import LogLevels
 from .log_lines import EventLines, LogFormat, LogRecords, left_out
@@ -71,17 +72,21 @@ async def run_daemon(daemon: Daemon) -> None:
     manager = ServiceManager.of(os.environ)
     console, events, levels = _make_output(daemon)
     config = daemon.settings.config
-    held = functools.partial(_held, console, ends=config.plugins.stall == "exit")
+    leave = Exit()
+    held = functools.partial(_held, console, leave, ends=config.plugins.stall == "exit")
     sinks = () if events is None else (events,)
     node = Node(daemon.settings, sinks=sinks, on_stall=held)
     levels.add_command(node.commands)
     prompt = Prompt(LocalAccess(node.commands)) if daemon.prompt else None
     is_first = is_first_run(daemon.settings, daemon.config_file)
     welcomes = is_first and _format(daemon) is LogFormat.TEXT
-    serving = asyncio.ensure_future(_serve(node, console, manager, prompt, welcomes=welcomes))
+    serving = asyncio.ensure_future(
+        _serve(node, console, manager, prompt, leave, welcomes=welcomes)
+    )
     ending = Ending(
         node,
         serving,
+        leave,
         drain_seconds=daemon.drain_seconds,
         on_stop=lambda: manager.stopping("stopping"),
     )
@@ -132,7 +137,7 @@ def _where_all_are(settings: Settings) -> str:
     return f"; {path} has every event" if path else ""
 
 
-def _held(console: Console, stall: Stall, *, ends: bool) -> None:
+def _held(console: Console, leave: Exit, stall: Stall, *, ends: bool) -> None:
     """Tell of a plugin that holds the event loop, and where the operator wants it, end."""
     console.alert(str(stall), Level.ERROR)
     if ends and stall.plugin_id is not None:
@@ -141,7 +146,7 @@ def _held(console: Console, stall: Stall, *, ends: bool) -> None:
         console.alert(end, Level.ERROR)
         _log.error("%s", end)
         console.close()
-        os._exit(_HELD_CODE)
+        leave.now(_HELD_CODE)
 
 
 class _HangUp:
@@ -196,6 +201,7 @@ async def _serve(
     console: Console,
     manager: ServiceManager,
     prompt: Prompt | None,
+    leave: Exit,
     *,
     welcomes: bool,
 ) -> None:
@@ -207,7 +213,7 @@ async def _serve(
         told = asyncio.gather(_keep_alive(manager), _keep_told(node, manager))
         try:
             await _until_stopped(node, console, prompt)
-            exit_at_the_latest()
+            leave.at_the_latest()
         finally:
             told.cancel()
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import sys
-import threading
 from collections.abc import Callable
 
 from thenodes_core import Node
 
-__all__ = ["Ending", "exit_at_the_latest"]
+from .exit import Exit
 
-_STOP_SECONDS = 1.9
+__all__ = ["Ending"]
 
 
 class Ending:
@@ -25,6 +21,7 @@ class Ending:
     Args:
         node: the node.
         serving: what runs it; cancelled where the node has yet to start.
+        leave: ends the process.
         drain_seconds: how long the node may drain.
         on_stop: called once, when the end begins.
     """
@@ -33,12 +30,14 @@ class Ending:
         self,
         node: Node,
         serving: asyncio.Task[None],
+        leave: Exit,
         *,
         drain_seconds: float,
         on_stop: Callable[[], None],
     ) -> None:
         self._node = node
         self._serving = serving
+        self._exit = leave
         self._drain_seconds = drain_seconds
         self._on_stop = on_stop
         self._draining: asyncio.Task[None] | None = None
@@ -46,7 +45,7 @@ class Ending:
     def terminate(self) -> None:
         """SIGTERM: drain, then stop."""
         if self._is_again():
-            os._exit(0)
+            self._exit.now()
         self._on_stop()
         if self._node.is_running and self._drain_seconds > 0:
             self._draining = asyncio.ensure_future(self._drain())
@@ -56,7 +55,7 @@ class Ending:
     def interrupt(self) -> None:
         """SIGINT: stop in order, without the wait."""
         if self._is_again():
-            os._exit(0)
+            self._exit.now()
         self._on_stop()
         self._stop()
 
@@ -72,22 +71,8 @@ class Ending:
                 self._stop()
 
     def _stop(self) -> None:
-        exit_at_the_latest(_STOP_SECONDS)
+        self._exit.at_the_latest()
         if self._node.is_running:
             self._node.stop()
         else:
             self._serving.cancel()
-
-
-def exit_at_the_latest(seconds: float = _STOP_SECONDS) -> None:
-    """End the process even where a plugin's task or a thread does not end."""
-
-    def end() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-        os._exit(0)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
