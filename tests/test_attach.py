@@ -177,7 +177,7 @@ def test_shutdown_asks_and_then_stops_the_node(
 
     code, said = ended(attached)
 
-    assert (code, "the node stops" in said) == (0, True)
+    assert (code, "the node stops" in said) == (0, True), said
     assert node.process.wait(timeout=15) == 0
 
 
@@ -254,6 +254,7 @@ def test_a_line_that_the_node_does_not_take_is_refused_and_the_next_is_answered(
 
 def test_a_dumb_terminal_gets_lines_and_nothing_else(node: RunningNode) -> None:
     child = spawn("attach", "--state-dir", str(node.state_dir), TERM="dumb")
+    child.expect_exact(f"attached to {node.node_id}, realm")
     child.expect("thenodes> ")
     child.sendline("kvstore")
     child.expect("thenodes/kvstore> ")

@@ -177,6 +177,19 @@ async def test_help_lists_every_command_and_shell(table: CommandTable) -> None:
         assert name in reply.text
 
 
+async def test_help_fits_a_terminal_and_names_no_list_twice(table: CommandTable) -> None:
+    for name, usage in (("trust ids list", ""), ("look", "[COUNT] [--follow] [--level LEVEL]")):
+        aliases = (name.removesuffix(" list"),) if name.endswith(" list") else ()
+        help_text = "tell what there is, and what it means, " * 3
+        table.add(Command(name, help_text, echo(name).run, usage=usage, aliases=aliases))
+
+    text = (await table.run("help")).text
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\ntrust ids  " in text
+    assert "trust ids list" not in text
+
+
 async def test_help_of_a_plugin_lists_its_commands(table: CommandTable) -> None:
     reply = await table.run("help kv")
 

@@ -8,6 +8,8 @@ import sys
 from contextlib import aclosing
 from pathlib import Path
 
+import click
+
 from thenodes_core.control.access import Access
 from thenodes_core.control.client import RemoteAccess
 from thenodes_core.control.commands import Reply
@@ -21,6 +23,7 @@ from .session import Prompt
 __all__ = ["attach", "watch"]
 
 _AGAIN_SECONDS = 0.5
+_LAST_ANSWER_SECONDS = 1.0
 _LINES_PER_SECOND = 100
 _VERSION = "version"
 
@@ -45,15 +48,16 @@ async def attach(state_dir: Path, level: Level) -> None:
     )
     is_seen = sys.stdin is not None and sys.stdin.isatty()
     if is_seen:
-        console.write(f"attached to {lines(greeting.text)}", Level.INFO)
-        console.write("help lists the commands; quit leaves, and the node goes on", Level.INFO)
+        # At once, and not as an event, which may come after the first label.
+        click.echo(lines(f"attached to {_known_as(greeting)}"), err=True)
+        click.echo("help lists the commands; quit leaves, and the node goes on", err=True)
     prompt = Prompt(access, attached=True)
     talking = asyncio.ensure_future(prompt.run(console, state_dir))
     watching = asyncio.ensure_future(watch(access, console if is_seen else None, level))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: prompt.interrupt() or talking.cancel())
     try:
-        await _until_either(talking, watching)
+        await _until_either(talking, watching, prompt)
     except NoNode as error:
         if not prompt.is_stopping:
             raise NoNode(
@@ -66,11 +70,24 @@ async def attach(state_dir: Path, level: Level) -> None:
         emit(prompt.leave(), None, as_json=False)
 
 
-async def _until_either(talking: asyncio.Task[None], watching: asyncio.Task[None]) -> None:
-    done, left = await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
-    for task in left:
+def _known_as(greeting: Reply) -> str:
+    match greeting.data:
+        case {"node_id": str(node_id), "realm": str(realm), "version": str(version)}:
+            return f"{node_id}, realm {realm}, TheNodes {version}"
+    return greeting.text
+
+
+async def _until_either(
+    talking: asyncio.Task[None], watching: asyncio.Task[None], prompt: Prompt
+) -> None:
+    await asyncio.wait({talking, watching}, return_when=asyncio.FIRST_COMPLETED)
+    if prompt.is_stopping:
+        # The node may be gone before its last answer is shown.
+        await asyncio.wait({talking}, timeout=_LAST_ANSWER_SECONDS)
+    done = [task for task in (talking, watching) if task.done()]
+    for task in (talking, watching):
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.gather(talking, watching, return_exceptions=True)
     for task in done:
         if not task.cancelled():
             task.result()

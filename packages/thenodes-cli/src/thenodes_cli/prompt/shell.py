@@ -18,7 +18,7 @@ SHUTDOWN = "shutdown"
 _LEAVING = frozenset({"exit", "quit"})
 _OWN_HELP = "A plugin's word enters its shell. quit or exit stops this node; both ask first."
 _ATTACHED_HELP = (
-    "A plugin's word enters its shell. quit or exit leaves, and the node goes on; "
+    "A plugin's word enters its shell. quit or exit leaves, and the node goes on;\n"
     "shutdown stops it, and asks first."
 )
 _SHELL_HELP = "exit leaves this shell, quit {quit}, /peers and the like work here too."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Protocol
 
 from thenodes_plugin_api import PeerRecord
@@ -19,6 +20,9 @@ BUILTIN_COMMANDS = frozenset(
     {name.partition(" ")[0] for key, text in CATALOGUE.items() for name in (key, *text.aliases)}
 )
 """First words of the node's own commands, which no plugin may take."""
+
+_COLUMNS = 80
+_USAGE_COLUMNS = 28
 
 
 class NodeView(StatusView, Protocol):
@@ -91,10 +95,21 @@ def _begins(command: Command, words: Sequence[str]) -> bool:
 
 
 def _row(command: Command) -> tuple[str, str]:
-    names = " | ".join((command.name, *command.aliases))
-    return f"{names} {command.usage}".rstrip(), command.help
+    names = (command.name, *command.aliases)
+    # `trust ids list` is `trust ids`, and a word less to read.
+    shown = [name for name in names if name not in {f"{other} list" for other in names}]
+    return f"{' | '.join(shown)} {command.usage}".rstrip(), command.help
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> str:
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in rows)
+    """As wide as a terminal is at least; what is long goes on below."""
+    width = min(max((len(name) for name, _ in rows), default=0), _USAGE_COLUMNS)
+    lines = []
+    for name, text in rows:
+        folded = wrap(text, _COLUMNS - width - 2) or [""]
+        if len(name) > width:
+            lines.append(name)
+        heads = ["" if len(name) > width else name, *[""] * (len(folded) - 1)]
+        pairs = zip(heads, folded, strict=True)
+        lines += [f"{head:<{width}}  {part}".rstrip() for head, part in pairs]
+    return "\n".join(lines)
