@@ -123,7 +123,11 @@ Press Enter to stop them and remove {folder}."""
 
 
 def _shown(step: Step) -> str:
+    shown = []
     if step.text:
-        return click.style(f"\n{step.text}", bold=True)
-    answer = "\n".join(f"    {line}" for line in lines(step.answer).split("\n"))
-    return f"{click.style(f'  {step.command}', fg='cyan')}\n{answer}"
+        shown.append(click.style(f"\n{step.text}", bold=True))
+    if step.command:
+        shown.append(click.style(f"  {step.command}", fg="cyan"))
+    if step.answer:
+        shown += [f"    {line}" for line in lines(step.answer).split("\n")]
+    return "\n".join(shown)

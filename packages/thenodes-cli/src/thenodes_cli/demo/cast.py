@@ -20,7 +20,6 @@ __all__ = ["Actor", "Cast"]
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
-_SHORT = 8
 
 
 class Actor:
@@ -42,11 +41,6 @@ class Actor:
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
         self.node_id = ""
-
-    @property
-    def short_id(self) -> str:
-        """The beginning of its id, which is enough to name it."""
-        return self.node_id[:_SHORT]
 
     async def start(self) -> None:
         """Start it, and wait until it answers.

@@ -82,10 +82,8 @@ class Story:
         await self.ben.start()
         await self._mailbox(self.ann)
         await self._mailbox(self.ben)
-        names = [f"{actor.name} is {actor.short_id}…" for actor in self.cast]
-        self._tell(
-            Step(f"Each has made a key, and its id is derived from that: {', '.join(names)}")
-        )
+        ids = "\n".join(f"{actor.name:<5} {actor.node_id}" for actor in self.cast)
+        self._tell(Step("Each has made a key, and has its id from that.", answer=ids))
 
     async def _talk(self) -> None:
         self._tell(Step("Ann writes to Ben. They are not connected: the relay hands it on."))
