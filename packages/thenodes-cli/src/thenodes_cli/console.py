@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from thenodes_core.rate import TokenBucket
 from thenodes_plugin_api import Level
 
 from .output import is_colourful
+from .writing import write_all
 
 __all__ = ["Console"]
 
@@ -196,5 +196,4 @@ class _Writer:
             return
         # Past the stream's own buffer, whose lock would be waited for when the process ends.
         data = text.encode(self._stream.encoding, self._stream.errors or "replace")
-        while data:
-            data = data[os.write(descriptor, data) :]
+        write_all(descriptor, data)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from typing import TextIO
+
+from ..writing import write_all
 
 __all__ = ["Screen"]
 
@@ -91,10 +92,8 @@ class Screen:
 
     def _run(self) -> None:
         while (text := self._take()) is not None:
-            data = text.encode(self.encoding, "replace")
             try:
-                while data:
-                    data = data[os.write(self._number, data) :]
+                write_all(self._number, text.encode(self.encoding, "replace"))
             except OSError:
                 # The terminal is gone; whoever reads from it notices.
                 with self._changed:
