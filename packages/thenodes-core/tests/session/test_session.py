@@ -1,32 +1,24 @@
-"""Tests of sessions, over links in memory and a clock that the test moves."""
+"""Tests of established sessions, over links in memory and a clock that the test moves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
-import msgspec
 import pytest
 
-from thenodes_core.clock import ManualClock, settle
+from thenodes_core.clock import settle
 from thenodes_core.errors import LinkClosed
 from thenodes_core.limits import Limits
 from thenodes_core.protocol.close import CloseCode, Ending
-from thenodes_core.protocol.codec import Codec
-from thenodes_core.protocol.codec_bin import BinaryCodec
-from thenodes_core.protocol.codec_json import JsonCodec
 from thenodes_core.protocol.frame import make_head, pack
-from thenodes_core.protocol.handshake import Handshake, LocalNode, Role
-from thenodes_core.protocol.proof import Channel, dialled_bindings
 from thenodes_core.session.outbox import Lane
 from thenodes_core.session.session import Session
 from thenodes_core.transport.base import SUBPROTOCOLS, Link
-from thenodes_core.transport.memory import MemoryNetwork
 from thenodes_plugin_api import (
     Auth,
     Body,
-    Direction,
     Disconnect,
     Extension,
     Heartbeat,
@@ -37,479 +29,12 @@ from thenodes_plugin_api import (
     Payload,
     PayloadForm,
     PeerRequest,
-    Realm,
     Reason,
     Text,
     Verified,
 )
 
-HOME = Realm("Home", "home", "1")
-DIALER = LocalNode(node_id="dialer", realm=HOME, instance=b"d" * 16, require_identity=False)
-ACCEPTOR = LocalNode(
-    node_id="acceptor",
-    realm=HOME,
-    instance=b"a" * 16,
-    require_identity=False,
-    node_type="gateway",
-    capabilities=("relay",),
-    listen_addr="127.0.0.1:7",
-)
-BINARY, JSON = SUBPROTOCOLS
-
-
-class Recorder:
-    """Keeps what a session hands on."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.control_messages: list[Message] = []
-        self.unknown: list[tuple[str, int, bool]] = []
-        self.wants_turn = False
-
-    def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
-        self.messages += messages
-        return self.wants_turn
-
-    def control(self, session: Session, message: Message) -> None:
-        self.control_messages.append(message)
-
-    def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
-        self.unknown.append((kind, count, first))
-
-
-class Bench:
-    """A clock, a network, and the sessions and tasks made on them."""
-
-    def __init__(self, subprotocol: str, limits: Limits, *, queue_messages: int = 64) -> None:
-        self.clock = ManualClock()
-        self.limits = limits
-        self.codec: Codec = (BinaryCodec if subprotocol == BINARY else JsonCodec)(limits)
-        self.received = Recorder()
-        self.tasks: list[asyncio.Task[Ending]] = []
-        self._network = MemoryNetwork(
-            clock=self.clock, subprotocol=subprotocol, queue_messages=queue_messages
-        )
-
-    async def links(self) -> tuple[Link, Link]:
-        """The dialling and the accepting end of a new link."""
-        accepted: asyncio.Future[Link] = asyncio.get_running_loop().create_future()
-
-        async def accept(link: Link) -> None:
-            accepted.set_result(link)
-            await asyncio.Event().wait()
-
-        listener = await self._network.listen("127.0.0.1", 0, accept, lambda *_: None)
-        near = await self._network.dial(f"ws://127.0.0.1:{listener.port}")
-        return near, await accepted
-
-    def session(self, link: Link, role: Role, local: LocalNode) -> Session:
-        channel = Channel(self.codec.subprotocol, dialled_bindings(encrypted=False))
-        handshake = Handshake(
-            role, local, bytes(32), channel, lambda body: self.codec.encode(Message(body))
-        )
-        return Session(link, role, handshake, self.codec, limits=self.limits, clock=self.clock)
-
-    def run(self, session: Session, receiver: Recorder) -> asyncio.Task[Ending]:
-        task = asyncio.get_running_loop().create_task(session.run(receiver))
-        self.tasks.append(task)
-        return task
-
-    async def two(
-        self, dialer: LocalNode = DIALER, acceptor: LocalNode = ACCEPTOR
-    ) -> tuple[Session, Session, tuple[Ending | None, Ending | None]]:
-        """Two sessions, dialler first, and what came of their handshake."""
-        near, far = await self.links()
-        dialling = self.session(near, Role.DIALER, dialer)
-        accepting = self.session(far, Role.ACCEPTOR, acceptor)
-
-        async def accept() -> Ending | None:
-            ending = await accepting.establish()
-            if ending is None:
-                self.run(accepting, Recorder())
-            return ending
-
-        first, second = await asyncio.gather(dialling.establish(), accept())
-        return dialling, accepting, (first, second)
-
-    async def accepting(self) -> tuple[Session, asyncio.Task[Ending | None], Link]:
-        """A session that waits for HELLO, and the end of the link that the test speaks on."""
-        near, far = await self.links()
-        session = self.session(far, Role.ACCEPTOR, ACCEPTOR)
-        establishing = asyncio.ensure_future(session.establish())
-        await near.receive()
-        return session, establishing, near
-
-    async def running(self) -> tuple[Session, asyncio.Task[Ending], Link]:
-        """A session that runs, and the end of the link that the test speaks on."""
-        session, establishing, peer = await self.accepting()
-        await peer.send(self.encode(DIALER.hello(bytes(32))))
-        assert await establishing is None
-        running = self.run(session, self.received)
-        assert await peer.receive() == self.encode(Heartbeat())
-        return session, running, peer
-
-    def encode(self, body: Body, payload: Payload | None = None) -> bytes:
-        return self.codec.encode(Message(body, payload))
-
-    async def told(self, peer: Link) -> tuple[list[Body], LinkClosed]:
-        """Everything the peer gets until the link ends, and how it ends."""
-        bodies: list[Body] = []
-        while True:
-            try:
-                messages = self.codec.decode(await peer.receive())
-            except LinkClosed as end:
-                return bodies, end
-            bodies += [message.body for message in messages if isinstance(message, Message)]
-
-    async def close(self) -> None:
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-
-class Benches:
-    """Makes benches and clears them away."""
-
-    def __init__(self) -> None:
-        self._made: list[Bench] = []
-
-    def __call__(
-        self,
-        subprotocol: str = BINARY,
-        limits: Limits | None = None,
-        *,
-        queue_messages: int = 64,
-    ) -> Bench:
-        bench = Bench(subprotocol, limits or Limits(), queue_messages=queue_messages)
-        self._made.append(bench)
-        return bench
-
-    async def close(self) -> None:
-        for bench in self._made:
-            await bench.close()
-
-
-@pytest.fixture
-async def make_bench() -> AsyncIterator[Benches]:
-    """Makes benches of either encoding and any limits."""
-    benches = Benches()
-    yield benches
-    await benches.close()
-
-
-@pytest.fixture
-async def bench(make_bench: Benches) -> Bench:
-    """A bench of the binary encoding with the default limits."""
-    return make_bench()
-
-
-def unknown_frame(kind: int, size: int = 0) -> bytes:
-    return pack(make_head(kind, 0, b""), bytes(size))
-
-
-# The handshake
-
-
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-async def test_two_sessions_establish_in_both_encodings(
-    make_bench: Benches, subprotocol: str
-) -> None:
-    dialling, accepting, endings = await make_bench(subprotocol).two()
-
-    assert endings == (None, None)
-    assert (dialling.node_id, accepting.node_id) == ("acceptor", "dialer")
-
-
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-async def test_an_established_session_describes_its_peer(
-    make_bench: Benches, subprotocol: str
-) -> None:
-    bench = make_bench(subprotocol)
-
-    dialling, _, _ = await bench.two()
-
-    info = dialling.info
-    assert (info.node_id, info.direction) == ("acceptor", Direction.OUTBOUND)
-    assert (info.node_type, info.capabilities) == ("gateway", ("relay",))
-    assert (info.listen_addr, info.connected_at) == ("127.0.0.1:7", bench.clock.time())
-
-
-async def test_the_accepting_side_sees_its_peer_as_inbound(bench: Bench) -> None:
-    _, accepting, _ = await bench.two()
-
-    assert accepting.info.direction is Direction.INBOUND
-
-
-async def test_no_peer_is_described_before_the_handshake_is_complete(bench: Bench) -> None:
-    near, _ = await bench.links()
-
-    session = bench.session(near, Role.DIALER, DIALER)
-
-    assert session.claimed_id is None
-    with pytest.raises(ValueError, match="no peer"):
-        session.info  # noqa: B018  # the property is what is tested
-
-
-async def test_the_dialling_side_says_nothing_before_the_other_spoke(bench: Bench) -> None:
-    near, far = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(near, Role.DIALER, DIALER).establish())
-    reading = asyncio.ensure_future(far.receive())
-    await settle()
-
-    assert not reading.done()
-    far.abort()
-    await asyncio.gather(establishing, reading, return_exceptions=True)
-
-
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-async def test_a_peer_of_another_realm_is_told_why_and_closed(
-    make_bench: Benches, subprotocol: str
-) -> None:
-    bench = make_bench(subprotocol)
-    _, establishing, peer = await bench.accepting()
-    stranger = msgspec.structs.replace(DIALER, realm=Realm("Other", "other", "1"))
-
-    await peer.send(bench.encode(stranger.hello(bytes(32))))
-
-    bodies, end = await bench.told(peer)
-    (disconnect,) = bodies
-    assert isinstance(disconnect, Disconnect)
-    assert disconnect.reason is Reason.POLICY_DENIED
-    assert disconnect.detail == "expected realm home/1, got other/1"
-    assert (end.code, end.reason) == (4001, "realm")
-    ending = await establishing
-    assert ending is not None
-    assert (ending.code, ending.by_peer) == (CloseCode.REALM, False)
-
-
-async def test_both_sides_of_different_realms_know_that_it_was_the_realm(bench: Bench) -> None:
-    stranger = msgspec.structs.replace(DIALER, realm=Realm("Other", "other", "1"))
-
-    _, _, endings = await bench.two(dialer=stranger)
-
-    assert [ending and ending.code for ending in endings] == [CloseCode.REALM, CloseCode.REALM]
-
-
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-async def test_a_refused_peer_learns_the_cause_in_words(
-    make_bench: Benches, subprotocol: str
-) -> None:
-    bench = make_bench(subprotocol)
-    gateways = msgspec.structs.replace(ACCEPTOR, allowed_node_types=frozenset({"gateway"}))
-
-    _, _, (ending, _) = await bench.two(acceptor=gateways)
-
-    assert ending is not None
-    assert (ending.code, ending.by_peer) == (CloseCode.NODE_TYPE, True)
-    assert ending.detail == "node type none is not admitted: gateway"
-    assert ending.reason is Reason.POLICY_DENIED
-
-
-async def test_a_node_that_dials_itself_is_refused_as_itself(bench: Bench) -> None:
-    _, _, endings = await bench.two(dialer=ACCEPTOR)
-
-    assert endings[0] is not None
-    assert endings[0].code == CloseCode.SELF
-
-
-@pytest.mark.parametrize("role", Role)
-async def test_a_peer_that_says_nothing_is_given_up_when_the_time_is_over(
-    bench: Bench, role: Role
-) -> None:
-    near, _ = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(near, role, ACCEPTOR).establish())
-
-    await bench.clock.advance(9.9)
-    assert not establishing.done()
-    await bench.clock.advance(0.1)
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.TIMEOUT
-
-
-async def test_a_peer_that_was_too_slow_is_told_so(bench: Bench) -> None:
-    _, _, peer = await bench.accepting()
-
-    await bench.clock.advance(10)
-
-    bodies, end = await bench.told(peer)
-    assert bodies == [
-        Disconnect(Reason.TIMEOUT, "handshake not complete within 10 s", None),
-    ]
-    assert (end.code, end.reason) == (4010, "timeout")
-
-
-async def test_a_peer_that_keeps_talking_does_not_gain_time(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    for _ in range(10):
-        await peer.send(unknown_frame(99))
-        await bench.clock.advance(1)
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.TIMEOUT
-
-
-async def test_more_handshake_than_the_limit_in_all_is_refused(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    for _ in range(17):
-        await peer.send(unknown_frame(99, 1016))
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.PROTOCOL
-    assert ending.detail == "more than 16384 bytes of handshake"
-
-
-async def test_handshake_of_exactly_the_limit_is_taken(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-    hello = bench.encode(DIALER.hello(bytes(32)))
-
-    await peer.send(unknown_frame(99, bench.limits.handshake_bytes - 8 - len(hello)))
-    await peer.send(hello)
-
-    assert await establishing is None
-
-
-async def test_one_message_over_the_limit_of_the_handshake_is_refused(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    await peer.send(unknown_frame(99, bench.limits.handshake_bytes))
-
-    ending = await establishing
-    assert ending is not None
-    assert (ending.code, ending.by_peer) == (1009, False)
-
-
-@pytest.mark.parametrize("subprotocol", SUBPROTOCOLS)
-@pytest.mark.parametrize("garbage", [b"", b"\x00", b"GET / HTTP/1.1", b"\xff" * 100, b"{}"])
-async def test_garbage_instead_of_a_hello_is_refused(
-    make_bench: Benches, subprotocol: str, garbage: bytes
-) -> None:
-    bench = make_bench(subprotocol)
-    _, establishing, peer = await bench.accepting()
-
-    await peer.send(garbage)
-
-    bodies, end = await bench.told(peer)
-    assert end.code == CloseCode.PROTOCOL
-    assert isinstance(bodies[0], Disconnect)
-    assert bodies[0].reason is Reason.BAD_FRAME
-    ending = await establishing
-    assert ending is not None
-    assert not ending.by_peer
-
-
-@pytest.mark.parametrize("body", [Text("hi"), Heartbeat(), Auth(b"x"), Extension("k")])
-async def test_a_message_before_hello_is_refused(bench: Bench, body: Body) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    await peer.send(bench.encode(body))
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.PROTOCOL
-
-
-async def test_two_hellos_in_one_websocket_message_are_refused(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-    hello = bench.encode(DIALER.hello(bytes(32)))
-
-    await peer.send(hello + hello)
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.PROTOCOL
-
-
-async def test_a_peer_that_leaves_during_the_handshake_is_gone(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    peer.abort()
-
-    ending = await establishing
-    assert ending is not None
-    assert (ending.code, ending.by_peer) == (1006, True)
-
-
-async def test_a_peer_that_refuses_with_a_word_is_understood(bench: Bench) -> None:
-    _, establishing, peer = await bench.accepting()
-
-    await peer.send(bench.encode(Disconnect(Reason.OVERLOAD, "full", 30)))
-    await peer.close(4006, "overloaded")
-
-    assert await establishing == Ending(
-        code=4006, detail="full", reason=Reason.OVERLOAD, retry_after=30, by_peer=True
-    )
-
-
-async def test_a_refused_peer_that_does_not_read_is_cut(make_bench: Benches) -> None:
-    bench = make_bench(queue_messages=1)
-    near, far = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(far, Role.ACCEPTOR, ACCEPTOR).establish())
-    await near.send(b"garbage")
-    await settle()
-    assert not establishing.done()
-
-    await bench.clock.advance(bench.limits.close_seconds)
-
-    ending = await establishing
-    assert ending is not None
-    assert ending.code == CloseCode.PROTOCOL
-
-
-async def test_the_dialling_side_waits_for_the_word_that_it_is_admitted(bench: Bench) -> None:
-    near, far = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(near, Role.DIALER, DIALER).establish())
-    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
-    await settle()
-    assert not establishing.done()
-
-    await far.send(bench.encode(Heartbeat()))
-
-    assert await establishing is None
-
-
-async def test_an_acceptor_without_that_word_is_believed_after_a_while(bench: Bench) -> None:
-    near, far = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(near, Role.DIALER, DIALER).establish())
-    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
-
-    await bench.clock.advance(bench.limits.admission_seconds)
-
-    assert await establishing is None
-
-
-async def test_a_dialling_side_refused_after_both_hellos_is_not_established(bench: Bench) -> None:
-    near, far = await bench.links()
-    establishing = asyncio.ensure_future(bench.session(near, Role.DIALER, DIALER).establish())
-    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
-    await far.receive()
-    await far.send(bench.encode(Disconnect(Reason.REPLACED, "another session")))
-    await far.close(4004, "replaced")
-
-    ending = await establishing
-
-    assert ending is not None
-    assert (ending.code, ending.detail) == (CloseCode.REPLACED, "another session")
-
-
-async def test_what_came_with_the_word_of_admission_is_delivered(bench: Bench) -> None:
-    near, far = await bench.links()
-    session = bench.session(near, Role.DIALER, DIALER)
-    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
-    await far.send(bench.encode(Heartbeat()) + bench.encode(Text("first")))
-    assert await session.establish() is None
-
-    bench.run(session, bench.received)
-    await far.send(bench.encode(Text("second")))
-    await settle()
-
-    assert [message.body for message in bench.received.messages] == [Text("first"), Text("second")]
-
+from .conftest import DIALER, HOME, JSON, Bench, Benches, Recorder, unknown_frame
 
 # Messages
 
@@ -909,16 +434,6 @@ async def test_the_first_word_on_an_ending_counts(bench: Bench) -> None:
     assert (await running).detail == "first"
 
 
-async def test_a_session_that_is_ended_during_its_handshake_is_cut(bench: Bench) -> None:
-    session, establishing, peer = await bench.accepting()
-
-    session.end(Ending.here(CloseCode.RESTARTING, ""))
-
-    assert await establishing is not None
-    with pytest.raises(LinkClosed):
-        await peer.receive()
-
-
 async def test_an_aborted_session_ends_without_a_word(bench: Bench) -> None:
     session, running, peer = await bench.running()
 
@@ -950,20 +465,6 @@ async def test_a_session_ended_before_it_runs_says_why(bench: Bench) -> None:
 
     bodies, end = await bench.told(peer)
     assert bodies == [Heartbeat(), Disconnect(Reason.OVERLOAD, "full")]
-    assert end.code == CloseCode.OVERLOADED
-
-
-async def test_an_established_session_that_is_refused_is_never_told_that_it_is_admitted(
-    bench: Bench,
-) -> None:
-    session, establishing, peer = await bench.accepting()
-    await peer.send(bench.encode(DIALER.hello(bytes(32))))
-    assert await establishing is None
-
-    await session.refuse(Ending.here(CloseCode.OVERLOADED, "full"))
-
-    bodies, end = await bench.told(peer)
-    assert bodies == [Disconnect(Reason.OVERLOAD, "full")]
     assert end.code == CloseCode.OVERLOADED
 
 
@@ -1033,24 +534,6 @@ async def test_a_sealed_payload_passes_through_unread(bench: Bench) -> None:
 # What a peer says is cut, escaped, and believed only where the peer has the say
 
 
-async def test_a_refusal_that_quotes_the_peer_is_cut_and_the_peer_is_told(
-    make_bench: Benches,
-) -> None:
-    bench = make_bench(JSON)
-    _, establishing, peer = await bench.accepting()
-    long = json.dumps({"type": "\x1b" + "x" * 10_000, "value": 1})
-    await peer.send(b'{"from":"","to":"","msg_type":"HEARTBEAT","payload":%s}' % long.encode())
-
-    bodies, end = await bench.told(peer)
-    ending = await establishing
-
-    assert ending is not None
-    assert len(ending.detail) < 310
-    assert "\x1b" not in ending.detail
-    assert end.code == CloseCode.PROTOCOL
-    assert isinstance(bodies[-1], Disconnect)
-
-
 async def test_heartbeats_in_one_message_get_one_answer(bench: Bench) -> None:
     session, running, peer = await bench.running()
     await settle()
@@ -1084,19 +567,6 @@ async def test_a_disconnect_does_not_colour_an_ending_of_ours(bench: Bench) -> N
 
     assert (ending.by_peer, ending.reason, ending.retry_after) == (False, Reason.PEER_LEFT, None)
     assert "lie" not in ending.detail
-
-
-async def test_a_reason_that_came_before_the_end_of_a_handshake_is_heard(bench: Bench) -> None:
-    near, far = await bench.links()
-    session = bench.session(near, Role.DIALER, DIALER)
-    await far.send(bench.encode(ACCEPTOR.hello(bytes(32))))
-    await far.send(bench.encode(Disconnect(Reason.OVERLOAD, "too many", 7.0)))
-    await far.close(CloseCode.OVERLOADED, "overloaded")
-
-    ending = await session.establish()
-
-    assert ending is not None
-    assert (ending.code, ending.detail, ending.retry_after) == (4006, "too many", 7.0)
 
 
 async def watch(bench: Bench, session: Session, seconds: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from thenodes_plugin_api import Frame, Message
 
@@ -15,11 +15,34 @@ from .takers import CONTROL, Takers
 from .tally import FORWARDED, UNKNOWN, Flow
 
 if TYPE_CHECKING:
-    from .session import Receiver, Session
+    from .session import Session
 
-__all__ = ["Intake", "TooManyControlMessages"]
+__all__ = ["Intake", "Receiver", "TooManyControlMessages"]
 
 _CONTROL_BURST = 10
+
+
+class Receiver(Protocol):
+    """Takes what a session receives."""
+
+    def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
+        """Take messages, in order. Returns True to be given a turn of the event loop."""
+        ...
+
+    def control(self, session: Session, message: Message) -> None:
+        """Take a message that the node answers itself: PEER_REQUEST, PEER_LIST."""
+        ...
+
+    def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
+        """Told of messages of kinds that this version does not know.
+
+        Args:
+            session: whose they are.
+            kind: what the first of them calls itself.
+            count: how many there are.
+            first: True for the first of this session.
+        """
+        ...
 
 
 class TooManyControlMessages(Exception):

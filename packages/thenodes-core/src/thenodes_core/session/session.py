@@ -1,16 +1,13 @@
-"""One peer's session: handshake, then messages both ways until either side ends it."""
+"""One peer's session: messages both ways, from the handshake until either side ends it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 from thenodes_plugin_api import (
     Body,
-    Direction,
     Disconnect,
-    Frame,
     Heartbeat,
     Hello,
     Message,
@@ -25,13 +22,14 @@ from thenodes_plugin_api import (
 from ..clock import Clock, timeout
 from ..errors import LinkClosed, ProtocolError
 from ..limits import Limits
-from ..node_id import fingerprint
 from ..protocol.close import CloseCode, Ending
 from ..protocol.codec import Codec, Part, UnknownKind
-from ..protocol.handshake import Handshake, Refused, Role
+from ..protocol.handshake import Handshake, Role
 from ..transport.base import Link
-from .intake import Intake, TooManyControlMessages
+from .farewell import Farewell
+from .intake import Intake, Receiver, TooManyControlMessages
 from .liveness import Liveness, Verdict
+from .opening import Opening
 from .outbox import Lane, Outbox
 from .round_trip import RoundTrip
 from .takers import Takers
@@ -43,34 +41,6 @@ __all__ = ["Receiver", "Session"]
 _ANSWERED_BY_TRAFFIC_SECONDS = 1.0
 
 _RATE_LIMITED_RETRY_SECONDS = 30.0
-
-# Messages read after the end of a handshake, for the reason that may be among them.
-_HEARD_OUT = 4
-
-_UNEXPLAINED = {1001: "going away", 1006: "connection lost", 1009: "message too big"}
-
-
-class Receiver(Protocol):
-    """Takes what a session receives."""
-
-    def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
-        """Take messages, in order. Returns True to be given a turn of the event loop."""
-        ...
-
-    def control(self, session: Session, message: Message) -> None:
-        """Take a message that the node answers itself: PEER_REQUEST, PEER_LIST."""
-        ...
-
-    def unknown_kinds(self, session: Session, kind: str, count: int, *, first: bool) -> None:
-        """Told of messages of kinds that this version does not know.
-
-        Args:
-            session: whose they are.
-            kind: what the first of them calls itself.
-            count: how many there are.
-            first: True for the first of this session.
-        """
-        ...
 
 
 class Session:
@@ -112,13 +82,13 @@ class Session:
             flow=self.tally.sent,
         )
         self.round_trip = RoundTrip(link, clock)
+        self._farewell = Farewell(link, codec, self._send_all, limits=limits, clock=clock)
         self._link = link
         self._handshake = handshake
         self._limits = limits
         self._clock = clock
         self._takers = takers or Takers()
         self._ending: Ending | None = None
-        self._told: Disconnect | None = None
         self._early: list[Part] = []
         self._last_sent = 0.0
         self._sent_messages = 0
@@ -170,22 +140,25 @@ class Session:
             None once established, or how the session ended instead; then the
             peer has been told and the link is closed.
         """
-        self._link.limit(self._limits.handshake_bytes)
-        try:
-            async with timeout(self._clock, self._limits.handshake_seconds):
-                await self._shake_hands()
-        except Refused as error:
-            return await self.refuse(error.ending)
-        except ProtocolError as error:
-            return await self.refuse(Ending.here(CloseCode.PROTOCOL, str(error)))
-        except TimeoutError:
-            seconds = self._limits.handshake_seconds
-            detail = f"handshake not complete within {seconds:g} s"
-            return await self.refuse(Ending.here(CloseCode.TIMEOUT, detail))
-        except LinkClosed as error:
-            await self._hear_out()
-            return self._ending_of(error)
-        return None
+        opening = Opening(
+            self._link,
+            self.role,
+            self._handshake,
+            self.codec,
+            self._farewell,
+            send=self._send_all,
+            read=self._parts,
+            limits=self._limits,
+            clock=self._clock,
+            flow=self.tally.received,
+        )
+        ending = await opening.establish(self._introduce)
+        self._early = opening.early
+        return ending
+
+    async def refuse(self, ending: Ending) -> Ending:
+        """Tell the peer why it is not admitted, and close. Instead of `run`; returns `ending`."""
+        return await self._farewell.refuse(ending)
 
     def confirm(self) -> None:
         """Tell the dialling side at once that it is admitted; else `run` does, as its first."""
@@ -202,53 +175,6 @@ class Session:
     def judge_again(self) -> Ending | None:
         """Apply the trust policy again; None where the peer is still admitted."""
         return self._handshake.judge_again()
-
-    async def _shake_hands(self) -> None:
-        handshake, room = self._handshake, self._limits.handshake_bytes
-        await self._send_all(handshake.open())
-        while not handshake.is_established:
-            data = await self._link.receive()
-            room -= len(data)
-            if room < 0:
-                raise ProtocolError(f"more than {self._limits.handshake_bytes} bytes of handshake")
-            messages = self.codec.decode(data)
-            self._count(messages, data)
-            for number, message in enumerate(messages):
-                if handshake.is_established:
-                    self._early = _without_first(self._parts(data), number)
-                    break
-                if isinstance(message, UnknownKind):
-                    continue
-                if isinstance(message.body, Disconnect):
-                    self._told = message.body
-                    continue
-                if isinstance(message.body, Hello) and len(messages) > 1:
-                    raise ProtocolError("HELLO has to be alone in its WebSocket message")
-                answer = handshake.receive(message.body, data)
-                if self.role is Role.DIALER or handshake.is_established:
-                    # Before the answer is sent: what it lets the peer send may be long.
-                    self._link.limit(self._limits.message_bytes)
-                await self._send_all(answer)
-                handshake.read_ahead()
-        self._info = self._describe()
-        if self.role is Role.DIALER and self.verified is Verified.NONE:
-            await self._await_admission()
-
-    async def _await_admission(self) -> None:
-        """Wait for the acceptor's first frame, which says that its checks are passed too.
-
-        An acceptor that does not send one is taken at its word after a while.
-        """
-        try:
-            async with timeout(self._clock, self._limits.admission_seconds):
-                while not self._early:
-                    data = await self._link.receive()
-                    early = self._parts(data)
-                    self._count([message for part in early for message in part], data)
-                    if not any([self._note_disconnect(part) for part in early]):
-                        self._early = early
-        except TimeoutError:
-            return
 
     async def run(self, receiver: Receiver) -> Ending:
         """Carry messages until the session ends; returns how it did."""
@@ -362,6 +288,9 @@ class Session:
         self.outbox.settle()
         self.tally.received.settle()
 
+    def _introduce(self, peer: PeerInfo) -> None:
+        self._info = peer
+
     def _cut(self, detail: str) -> None:
         self._ending = Ending.here(CloseCode.TIMEOUT, detail)
         self.outbox.close()
@@ -379,7 +308,7 @@ class Session:
                 if intake.take(self._parts(data), data):
                     await asyncio.sleep(0)
         except LinkClosed as error:
-            return self._ending or self._ending_of(error)
+            return self._ending or self._farewell.ending_of(error)
         except ProtocolError as error:
             return await self._end_here(Ending.here(CloseCode.PROTOCOL, str(error)))
         except TooManyControlMessages:
@@ -408,14 +337,6 @@ class Session:
         await self._until_closed()
         return self._ending or ending
 
-    def _count(self, messages: Sequence[Message | UnknownKind | Frame], data: bytes) -> None:
-        """Count a message that comes before `run`: most bring a single frame."""
-        if len(messages) == 1 and not isinstance(messages[0], Frame):
-            code = getattr(messages[0].body, "code", UNKNOWN)
-            self.tally.received.add(code, 1, len(data))
-        elif self.codec.coalesces:
-            self.tally.received.add_mixed(data)
-
     def _decode(self, data: bytes) -> list[Message | UnknownKind]:
         sender = self._handshake.peer.node_id
         return self.codec.decode(data, sender=sender, verified=self.verified)
@@ -425,20 +346,13 @@ class Session:
             return [self._decode(data)]
         return self.codec.read(data, sender=self._handshake.peer.node_id, verified=self.verified)
 
-    def _note_disconnect(self, messages: Sequence[Message | UnknownKind | Frame]) -> bool:
-        for message in messages:
-            if isinstance(message, Message) and isinstance(message.body, Disconnect):
-                self._told = message.body
-                return True
-        return False
-
     def _handle(self, message: Message, receiver: Receiver) -> None:
         body = message.body
         match body:
             case Heartbeat():
                 self._answer_heartbeat()
             case Disconnect():
-                self._told = body
+                self._farewell.heard = body
             case PeerRequest() | PeerList():
                 receiver.control(self, message)
             case _:
@@ -463,7 +377,7 @@ class Session:
                 self._sending = False
                 self._sent_messages += 1
             if self._ending is not None:
-                await self._say_goodbye(self._ending)
+                await self._farewell.say(self._ending)
         except LinkClosed:
             # The reader sees the same end and says how it came about.
             self.outbox.close()
@@ -482,22 +396,6 @@ class Session:
         except LinkClosed:
             return
 
-    async def refuse(self, ending: Ending) -> Ending:
-        """Tell the peer why it is not admitted, and close. Instead of `run`; returns `ending`."""
-        try:
-            async with timeout(self._clock, self._limits.close_seconds):
-                await self._say_goodbye(ending)
-        except (LinkClosed, TimeoutError):
-            pass  # The peer is gone or does not read: it cannot be told.
-        self._link.abort()
-        return ending
-
-    async def _say_goodbye(self, ending: Ending) -> None:
-        message = Message(ending.disconnect(), sender="TheNodes", to=self._link.remote)
-        await self._send_all([self.codec.encode(message)])
-        code = CloseCode(ending.code)
-        await self._link.close(code, code.word)
-
     async def _send_all(self, messages: Sequence[bytes]) -> None:
         if not messages:
             return
@@ -507,40 +405,3 @@ class Session:
         if not self._link.send_now(*messages):
             for data in messages:
                 await self._link.send(data)
-
-    def _ending_of(self, closed: LinkClosed) -> Ending:
-        word = closed.reason or _UNEXPLAINED.get(closed.code, "")
-        if closed.by_peer:
-            return Ending.there(closed.code, word, self._told or Disconnect())
-        return Ending(code=closed.code, detail=word)
-
-    async def _hear_out(self) -> None:
-        """Read what came before the end: the peer may have said why."""
-        try:
-            for _ in range(_HEARD_OUT):
-                self._note_disconnect(self.codec.decode(await self._link.receive()))
-        except (LinkClosed, ProtocolError):
-            return
-
-    def _describe(self) -> PeerInfo:
-        hello = self._handshake.peer
-        dialler = self.role is Role.DIALER
-        return PeerInfo(
-            node_id=hello.node_id,
-            address=self._link.remote,
-            direction=Direction.OUTBOUND if dialler else Direction.INBOUND,
-            connected_at=self._clock.time(),
-            listen_addr=hello.listen_addr,
-            node_type=hello.node_type,
-            capabilities=hello.capabilities or (),
-            encoding=self.codec.name,
-            verified=self.verified,
-            fingerprint=None if hello.public_key is None else fingerprint(hello.public_key),
-        )
-
-
-def _without_first(parts: list[Part], number: int) -> list[Part]:
-    """Leave out the handshake's own messages, with which the first part begins."""
-    first, *others = parts
-    rest = first[number:]
-    return [rest, *others] if rest else others
