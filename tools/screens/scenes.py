@@ -177,10 +177,10 @@ def _demo(stage: Stage, terminal: Terminal) -> None:
 
 
 SCENES = {
-    "first-run": Scene("thenodes run --prompt, for the first time", _first_run, lines=12),
+    "first-run": Scene("thenodes run --prompt, for the first time", _first_run, lines=16),
     "completion": Scene("completion at the prompt", _completion, lines=14),
-    "peers": Scene("peers", _peers, columns=120, lines=14),
+    "peers": Scene("peers", _peers, columns=100, lines=14),
     "top": Scene("top", _top, columns=110, lines=18),
-    "doctor": Scene("thenodes doctor", _doctor, columns=112, lines=30),
+    "doctor": Scene("thenodes doctor", _doctor, columns=132, lines=30),
     "demo": Scene("thenodes demo", _demo, columns=116, lines=54),
 }
