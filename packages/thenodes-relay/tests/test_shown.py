@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from thenodes_relay.client import ClientStatus, RelayUse
 from thenodes_relay.report import BindingRow, RelayStatus, TargetStatus
 from thenodes_relay.room import Depth
 from thenodes_relay.shown import show_bindings, show_client, show_queue, show_relay
+from thenodes_relay.store.sqlite import DURABILITY
 
 WAITING = TargetStatus("bob", False, False, 0, {"reliable": Depth(2, 1536), "bulk": Depth(1, 7)})
 STALLED = TargetStatus("kitchen", True, True, 3, {})
@@ -38,12 +40,21 @@ def test_a_relay_is_shown_in_columns() -> None:
         "waiting    1 frame, 1.5 KiB; 3 in flight",
         "for        bob      away              reliable 2 (1.5 KiB), bulk 1 (7 bytes)",
         "           kitchen  present, stalled  nothing waits                           3 in flight",
-        "store      5.0 MiB; full: nothing is lost",
+        "store      5.0 MiB",
+        "durability full: nothing is lost",
         "stalled    kitchen",
         "           lately: bob",
         "counters   relay_bound 4",
         "           relay_stored 2",
     ]
+
+
+@pytest.mark.parametrize("durability", DURABILITY.values())
+def test_what_can_be_lost_goes_on_below_where_it_is_long(durability: str) -> None:
+    text = show_relay(msgspec.structs.replace(RELAY, targets=[], durability=durability))
+
+    assert f"durability {durability[:20]}" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_relay_that_stores_nothing_says_so_and_shows_no_store() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from textwrap import wrap
 
 from .client import ClientStatus, RelayUse
 from .report import BindingRow, RelayStatus, TargetStatus
@@ -12,6 +13,7 @@ __all__ = ["show_bindings", "show_client", "show_queue", "show_relay"]
 
 _SHOWN = 20
 _LABEL = 11
+_COLUMNS = 80
 _UNITS = ("KiB", "MiB", "GiB")
 
 
@@ -32,7 +34,9 @@ def show_relay(relay: RelayStatus) -> str:
     if len(relay.targets) > _SHOWN:
         lines.append(("", f"and {len(relay.targets) - _SHOWN} more: relay queue"))
     if relay.stores:
-        lines.append(("store", f"{_size(relay.store_bytes)}; {relay.durability}"))
+        lines.append(("store", _size(relay.store_bytes)))
+        promise = wrap(relay.durability, _COLUMNS - _LABEL)
+        lines += [("" if place else "durability", row) for place, row in enumerate(promise)]
     if relay.stalled:
         lines.append(("stalled", ", ".join(relay.stalled)))
     lately = sorted(set(relay.stalled_lately) - set(relay.stalled))
