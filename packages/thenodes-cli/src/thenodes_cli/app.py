@@ -26,7 +26,7 @@ _COMMANDS = {
     "identity": ("identity", "Show who a node is, or give it another key."),
     "cert": ("cert", "Make certificates, and tell fingerprints."),
     "trust": ("trust", "See, promote and revoke the keys of peers."),
-    "config": ("config", "Check a configuration file, or show what applies."),
+    "config": ("config", "Make, check, change or show a configuration file."),
     "plugin": ("plugin", "Check, build, add and manage plugins."),
     "new-plugin": ("new_plugin", "Make the project of a new plugin."),
     "update-plugin": ("update_plugin", "Bring a plugin project what is new in its template."),
