@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,23 @@ def test_ctrl_c_ends_what_goes_on_and_then_leaves_the_node_alone(
     code, said = ended(attached)
 
     assert (code, "left; the node goes on" in said) == (0, True)
+    assert node.process.poll() is None
+
+
+def test_sigterm_leaves_the_node_alone_and_the_terminal_as_it_was(
+    attached: pexpect.spawn[str], node: RunningNode
+) -> None:
+    def takes_lines() -> bool:
+        return bool(termios.tcgetattr(attached.child_fd)[3] & termios.ICANON)
+
+    wait_until(lambda: not takes_lines(), "the prompt to take keys")
+
+    attached.kill(signal.SIGTERM)
+    code, text = ended(attached)
+
+    assert code == 0
+    assert "left; the node goes on" in text
+    assert takes_lines()
     assert node.process.poll() is None
 
 

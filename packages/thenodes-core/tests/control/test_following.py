@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -331,14 +331,30 @@ async def test_a_name_that_is_no_unicode_is_shown_as_well_as_can_be(
     assert await ask(state_dir, "show") == Reply("caf?", {"path": "caf?"})
 
 
-async def answers_from(tmp_path: Path, said: bytes) -> list[object]:
+@asynccontextmanager
+async def saying(tmp_path: Path, said: bytes) -> AsyncIterator[None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
         writer.write(said)
         writer.close()
 
     async with await asyncio.start_unix_server(serve, str(tmp_path / CONTROL_SOCKET)):
+        yield
+
+
+async def answers_from(tmp_path: Path, said: bytes) -> list[object]:
+    async with saying(tmp_path, said):
         return await all_of(answers(tmp_path, "count"))
+
+
+async def test_what_a_node_of_another_version_says_to_a_prompt_is_told_as_such(
+    tmp_path: Path,
+) -> None:
+    access = RemoteAccess(tmp_path)
+    async with saying(tmp_path, b'{"ok": true, "text": "", "data": {"shells": 3}}\n'):
+        for question in (access.describe(), access.complete("st", None)):
+            with pytest.raises(StateDirError, match="what answers is no node of this version"):
+                await question
 
 
 async def test_an_answer_longer_than_a_client_takes_is_told_as_such(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from .words import json_option
 __all__ = ["command"]
 
 _ANSWER_SECONDS = 3.0
+_OTHER_VERSION = "ask with the thenodes that runs it, or start it again with this one"
 _COLOURS = {Outcome.OK: "green", Outcome.WARNING: "yellow", Outcome.PROBLEM: "red"}
 
 
@@ -117,6 +118,10 @@ async def _findings(
         return
     except NoNode:
         pass
+    except msgspec.ValidationError as error:
+        # What was told until then stays told.
+        yield problem("node", f"no node of this version: {error}", _OTHER_VERSION)
+        return
     except (StateDirError, CommandError) as error:
         before.append(problem("node", str(error), "it is looked at as if it were stopped"))
     async with aclosing(_of_files(config, directory, before)) as findings:

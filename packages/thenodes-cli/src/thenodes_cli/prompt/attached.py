@@ -56,6 +56,8 @@ async def attach(state_dir: Path, level: Level) -> None:
     watching = asyncio.ensure_future(watch(access, console if is_seen else None, level))
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, lambda: prompt.interrupt() or talking.cancel())
+    # Or the terminal would keep the prompt's ways.
+    loop.add_signal_handler(signal.SIGTERM, talking.cancel)
     try:
         await _until_either(talking, watching, prompt)
     except NoNode as error:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -26,6 +27,7 @@ from .questions import (
 __all__ = ["RemoteAccess", "answers", "ask"]
 
 _ANSWER_SECONDS = 30.0
+_T = TypeVar("_T")
 
 
 async def ask(state_dir: Path, line: str, *, timeout_seconds: float = _ANSWER_SECONDS) -> Reply:
@@ -76,16 +78,22 @@ class RemoteAccess:
 
     async def describe(self) -> Description:
         """What the node understands, now; raises as `ask`."""
-        return msgspec.convert(await self._first(Question(describe=True)), Description)
+        return self._read(await self._first(Question(describe=True)), Description)
 
     async def complete(self, typed: str, prefix: str | None) -> list[Candidate]:
         """What may be typed next; raises as `ask`."""
         found = await self._first(Question(complete=typed, shell=prefix))
-        return msgspec.convert(found, list[Candidate])
+        return self._read(found, list[Candidate])
 
     def answers(self, line: str) -> AsyncGenerator[Reply, None]:
         """Every answer to a line; raises as `answers`."""
         return answers(self._state_dir, line)
+
+    def _read(self, data: object, kind: type[_T]) -> _T:
+        try:
+            return msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            raise StateDirError(_other_version(self._state_dir, error)) from error
 
     async def _first(self, question: Question) -> object:
         async with aclosing(_ask(self._state_dir, question, _ANSWER_SECONDS)) as given:
@@ -135,11 +143,15 @@ async def _ask(
     except ConnectionError as error:
         raise NoNode(_gone(state_dir)) from error
     except msgspec.DecodeError as error:
-        raise StateDirError(f"{path}: what answers is no node of this version: {error}") from error
+        raise StateDirError(_other_version(state_dir, error)) from error
     except ValueError as error:
         raise StateDirError(f"{path}: an answer of more than {ANSWER_BYTES} bytes") from error
     except OSError as error:
         raise StateDirError(f"{path}: {error.strerror or error}") from error
+
+
+def _other_version(state_dir: Path, error: Exception) -> str:
+    return f"{state_dir / CONTROL_SOCKET}: what answers is no node of this version: {error}"
 
 
 def _reply_of(answer: Answer) -> Reply:
