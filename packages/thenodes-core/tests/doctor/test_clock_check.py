@@ -21,6 +21,7 @@ def test_a_file_that_is_a_moment_ahead_is_not() -> None:
     (found,) = check_clock(NOW, [Dated("the file a", NOW + 89)])
 
     assert found.outcome is Outcome.OK
+    assert "not behind the only date here (the file a)" in found.text
     assert "whether it is ahead nothing tells" in found.text
 
 
@@ -42,6 +43,7 @@ def test_one_fresh_card_speaks_for_the_clock() -> None:
     (found,) = check_clock(NOW, [card("a", NOW - 3 * DAY), card("b", NOW - DAY)])
 
     assert found.outcome is Outcome.OK
+    assert "the newest of 2 dates (the card of b)" in found.text
     assert "not a day ahead of the peers" in found.text
 
 

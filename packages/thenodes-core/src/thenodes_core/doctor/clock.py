@@ -55,7 +55,8 @@ def check_clock(now: float, dated: Sequence[Dated]) -> Sequence[Finding]:
         latest = max(old, key=lambda one: one.at)
         text = f"{latest.what} is {_span(now - latest.at)} old, and made anew each day"
         return [warning("clock", text, f"this clock may be ahead, or the peer's behind; {fix}")]
-    compared = f"not behind the newest of {len(dated)} dates ({newest.what})"
+    dates = f"the newest of {len(dated)} dates" if len(dated) > 1 else "the only date here"
+    compared = f"not behind {dates} ({newest.what})"
     ahead = "and not a day ahead of the peers" if bounded else "whether it is ahead nothing tells"
     return [ok("clock", f"{compared}; {ahead}")]
 
