@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,42 @@ def test_the_workspace_is_read_with_what_each_package_needs_of_the_others() -> N
     assert set(packages) == set(NAMES)
     assert set(packages["thenodes-cli"].siblings) == set(NAMES) - {"thenodes-cli"}
     assert not packages["thenodes-plugin-api"].siblings
+
+
+def test_packages_come_after_those_that_they_need_however_these_are_written(root: Path) -> None:
+    make_package(root, "thenodes-a", "TheNodes_Zoo>=0.1")
+    make_package(root, "thenodes-zoo", "thenodes-cli", "thenodes-core", "thenodes-relay")
+
+    names = list(read_workspace(root))
+
+    assert names.index("thenodes-cli") < names.index("thenodes-zoo") < names.index("thenodes-a")
+
+
+@pytest.mark.parametrize(
+    ("project", "told"),
+    [
+        ("[tool.x]\n", "there is no 'project'"),
+        ("[project]\n", "there is no 'name'"),
+        ("[project\n", "pyproject.toml: "),
+        ('[project]\nname = "thenodes-core"\ndependencies = ["?"]\n', "pyproject.toml: "),
+        ('[project]\nname = "thenodes-car"\n', "expected the name thenodes-core"),
+        (PROJECT.format(name="thenodes-core", needed='"thenodes-cli"'), "need each other"),
+    ],
+)
+def test_a_package_that_does_not_say_what_it_has_to_is_named(
+    root: Path, project: str, told: str
+) -> None:
+    (root / "packages" / "thenodes-core" / "pyproject.toml").write_text(project)
+
+    with pytest.raises(ReleaseError, match=re.escape(told)):
+        read_workspace(root)
+
+
+def test_a_package_without_a_version_is_named(root: Path) -> None:
+    (root / "packages" / "thenodes-core" / "src" / "thenodes_core" / "_version.py").unlink()
+
+    with pytest.raises(ReleaseError, match=r"_version\.py: expected one line"):
+        read_workspace(root)
 
 
 def test_every_package_takes_the_siblings_of_this_tree() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import msgspec
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 __all__ = ["Package", "ReleaseError", "parse_version", "read_workspace"]
@@ -72,9 +74,14 @@ def read_workspace(root: Path) -> Mapping[str, Package]:
     folders = {path.parent.name: path.parent for path in root.glob("packages/*/pyproject.toml")}
     if not folders:
         raise ReleaseError(f"{root}: no packages/*/pyproject.toml; run this in the repository")
-    packages = {name: _read(folder, folders) for name, folder in folders.items()}
-    ordered = sorted(packages.values(), key=lambda package: (len(package.siblings), package.name))
-    return {package.name: package for package in ordered}
+    packages = {name: _read(folder, folders) for name, folder in sorted(folders.items())}
+    needs = TopologicalSorter({name: sorted(one.siblings) for name, one in packages.items()})
+    try:
+        return {name: packages[name] for name in needs.static_order()}
+    except CycleError as error:
+        raise ReleaseError(
+            f"packages that need each other: {' -> '.join(error.args[1])}"
+        ) from error
 
 
 def parse_version(text: str) -> Version:
@@ -93,14 +100,21 @@ def parse_version(text: str) -> Version:
 
 
 def _read(folder: Path, known: Mapping[str, Path]) -> Package:
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    name = project["name"]
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        name = project["name"]
+        needed = [Requirement(text) for text in project.get("dependencies", ())]
+    except KeyError as error:
+        raise ReleaseError(f"{folder}/pyproject.toml: there is no {error}") from error
+    except ValueError as error:
+        # What is not TOML, not UTF-8, or no requirement.
+        raise ReleaseError(f"{folder}/pyproject.toml: {error}") from error
     if name != folder.name or not name.startswith(_PREFIX):
         raise ReleaseError(f"{folder}/pyproject.toml: expected the name {folder.name}, got {name}")
     file = folder / "src" / name.replace("-", "_") / "_version.py"
-    found = _VERSION.findall(file.read_text())
+    found = _VERSION.findall(file.read_text()) if file.is_file() else []
     if len(found) != 1:
         raise ReleaseError(f'{file}: expected one line __version__ = "…"')
-    needed = [Requirement(text) for text in project.get("dependencies", ())]
-    siblings = {need.name: need.specifier for need in needed if need.name in known}
+    named: dict[str, SpecifierSet] = {canonicalize_name(n.name): n.specifier for n in needed}
+    siblings = {name: named[name] for name in named if name in known}
     return Package(name, folder, parse_version(found[0]), siblings)
