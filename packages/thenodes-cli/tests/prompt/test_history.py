@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from prompt_toolkit.history import InMemoryHistory
@@ -46,6 +47,26 @@ def test_a_line_that_nobody_would_type_again_is_not_kept(tmp_path: Path) -> None
     history.append_string("x" * 4096)
 
     assert [len(line) for line in loaded(path)] == [4096]
+
+
+def test_a_file_that_others_could_read_is_private_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    path.write_text("\n# 2026-11-25\n+status\n")
+    path.chmod(0o644)
+
+    assert loaded(path) == ["status"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_file_is_done_without_and_left_as_it_is(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    (tmp_path / "null").symlink_to("/dev/null")
+
+    for name in ("pipe", "null"):
+        assert isinstance(open_history(tmp_path / name), InMemoryHistory)
+
+    assert (tmp_path / "pipe").stat().st_mode & 0o777 == 0o644
+    assert Path("/dev/null").stat().st_mode & 0o777 == 0o666
 
 
 def test_a_file_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -14,6 +15,7 @@ __all__ = ["open_history"]
 
 _FILE_BYTES = 256 * 1024
 _LINE_CHARACTERS = 4096
+_PRIVATE = 0o600
 
 
 def open_history(path: Path | None) -> History:
@@ -24,11 +26,28 @@ def open_history(path: Path | None) -> History:
     if path is None:
         return InMemoryHistory()
     try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        if not _make_private(path):
+            return InMemoryHistory()
         _shorten(path)
     except OSError:
         return InMemoryHistory()
     return _Bounded(str(path))
+
+
+def _make_private(path: Path) -> bool:
+    """Make the file where it is missing, and 0600; False where it is none, as a pipe or /dev/null.
+
+    Raises:
+        OSError: it cannot be used.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK, _PRIVATE)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return False
+        os.fchmod(descriptor, _PRIVATE)
+        return True
+    finally:
+        os.close(descriptor)
 
 
 def _shorten(path: Path) -> None:
