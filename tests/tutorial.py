@@ -24,7 +24,7 @@ __all__ = ["Block", "Reader", "blocks"]
 
 _BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n+)?```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _TYPED = re.compile(r"^(\$|thenodes\S*>|Stop this node\? \[y/N\])(?: (.*))?$")
-_SECONDS = 20
+_SECONDS = 30
 
 
 @dataclass(frozen=True)
