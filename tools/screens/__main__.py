@@ -44,6 +44,8 @@ def _take(name: str, file: Path) -> None:
             terminal.rest(0.3)
             scene.play(stage, terminal)
             file.write_text(picture(terminal.screen, scene.title))
+            if scene.end:
+                terminal.run(scene.end.rstrip("\r"), r"\n\$ $")
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -113,12 +113,14 @@ class Scene:
         play: Does what is to be seen.
         columns: Of the terminal.
         lines: Of the terminal.
+        end: What is typed when the picture is taken, where the program has more to end than itself.
     """
 
     title: str
     play: Callable[[Stage, Terminal], None]
     columns: int = 100
     lines: int = 24
+    end: str = ""
 
 
 def _at_home(stage: Stage, terminal: Terminal) -> None:
@@ -182,5 +184,5 @@ SCENES = {
     "peers": Scene("peers", _peers, columns=100, lines=14),
     "top": Scene("top", _top, columns=110, lines=18),
     "doctor": Scene("thenodes doctor", _doctor, columns=132, lines=30),
-    "demo": Scene("thenodes demo", _demo, columns=116, lines=54),
+    "demo": Scene("thenodes demo", _demo, columns=116, lines=54, end="\r"),
 }
