@@ -220,6 +220,23 @@ async def test_a_service_that_is_loaded_anew_while_the_node_drains_is_told_too(
     assert await running
 
 
+async def test_what_ends_and_begins_something_else_meanwhile_is_waited_for(place: Place) -> None:
+    node = await place.start()
+    slot = Loaded()
+    draining = Draining(node.peers, cast("Roster", [slot]), node.events, place.clock)
+    running = asyncio.ensure_future(draining.run(5))
+    await place.clock.advance(0.1)
+
+    for is_done in (True, False, True, False):
+        slot.is_drained = is_done
+        await place.clock.advance(0.02)
+    assert not running.done()
+
+    slot.is_drained = True
+    await place.clock.advance(0.1)
+    assert await running
+
+
 async def test_a_node_that_does_not_run_cannot_drain() -> None:
     with pytest.raises(StartError, match="not started"):
         await Node(Config(port=0)).drain()

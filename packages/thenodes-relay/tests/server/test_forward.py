@@ -229,6 +229,28 @@ async def test_a_node_that_drains_gives_the_users_of_its_relay_a_second_to_move(
     assert (soon, relay.door.is_drained()) == (False, True)
 
 
+async def test_a_node_that_drains_waits_for_what_its_relay_has_for_who_is_there(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay()
+    alice, bob = relay.door.join("alice"), relay.door.join("bob")
+    relay.door.bind(bob)
+    relay.door.bind(alice, "bob")
+    bob.reads = False
+    texts = [f"{number:06d}" * 10_000 for number in range(100)]
+    relay.door.bring(alice, *(frame("alice", "bob", text) for text in texts))
+
+    relay.door.drain()
+    await relay.clock.advance(2)
+    assert not relay.door.is_drained()
+
+    bob.reads = True
+    bob.read()
+    await relay.clock.advance(1)
+    assert bob.texts() == texts
+    assert relay.door.is_drained()
+
+
 async def test_a_relay_that_nobody_uses_has_drained_at_once(make_relay: MakeRelay) -> None:
     relay = await make_relay()
 
