@@ -118,7 +118,7 @@ CATALOGUE: Mapping[str, CommandText] = {
     "log level": CommandText(
         "show what is shown of events and log records, or change it",
         "[level] [logger]",
-        "log level debug thenodes.relay",
+        "log level debug thenodes.plugin",
         more="Of one logger, log records alone. The JSON log has every event all the same.",
     ),
     "config show": CommandText(
