@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import time
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
+from thenodes_cli import asking
 from thenodes_cli.app import app
 from thenodes_cli.commands import one_shot
 from thenodes_cli.commands.words import line_of, words_command
@@ -116,6 +119,20 @@ def test_a_shell_completes_the_words_of_a_running_node(tmp_path: Path) -> None:
 
     assert asyncio.run(serve()) == ["kvstore"]
     assert completed("plugin", "info", "--state-dir", str(tmp_path), "k") == []
+
+
+def test_a_shell_waits_for_no_node_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_OFFER_SECONDS", 0.1)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / CONTROL_SOCKET))
+        silent.listen()
+        began = time.monotonic()
+
+        assert completed("peer", "info", "--state-dir", str(tmp_path), "") == []
+
+    assert time.monotonic() - began < 5
 
 
 def test_a_shell_is_offered_no_word_that_it_would_run(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from .output import drop_output, emit, emit_next
 
 __all__ = ["ask_and_show", "offered"]
 
+# Somebody has pressed a key, and waits.
+_OFFER_SECONDS = 2.0
+
 
 def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
     """Run a command on the node that holds a state directory, and print every answer.
@@ -50,13 +53,20 @@ def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
 
 
 def offered(state_dir: Path, typed: str) -> Sequence[Candidate]:
-    """What a node offers to a line that is being typed.
+    """What a node offers to a line that is being typed; nothing where that takes long.
 
     Raises:
         NoNode: no node runs there.
-        StateDirError: it does not answer.
+        StateDirError: it cannot be asked.
     """
-    return asyncio.run(RemoteAccess(state_dir).complete(typed, None))
+    return asyncio.run(_offered(state_dir, typed))
+
+
+async def _offered(state_dir: Path, typed: str) -> Sequence[Candidate]:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_OFFER_SECONDS):
+            return await RemoteAccess(state_dir).complete(typed, None)
+    return ()
 
 
 class _Shown:
