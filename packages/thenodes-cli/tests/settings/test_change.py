@@ -89,6 +89,25 @@ def test_mode_and_link_stay(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_the_owner_stays(path: Path) -> None:
+    os.chown(path, 12345, 23456)
+
+    set_value(path, "port", "50002")
+
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+
+
+def test_a_pipe_is_neither_read_nor_replaced(path: Path) -> None:
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        set_value(pipe, "port", "50002")
+
+    assert pipe.is_fifo()
+
+
 def test_what_an_editor_wrote_meanwhile_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit = with_value
 

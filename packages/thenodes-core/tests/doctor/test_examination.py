@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from thenodes_core.control.status import PluginLine
 from thenodes_core.doctor import Finding, Outcome, examine, stopped_patient
 from thenodes_core.doctor.command import summary
 from thenodes_core.doctor.examination import _judge_plugin
+from thenodes_core.store.state_dir import StateDir
 from thenodes_core.transport.memory import MemoryLink
 
 
@@ -145,6 +147,44 @@ async def test_addresses_that_hang_hold_up_nothing_else(tmp_path: Path) -> None:
     late = [one for one in found if "not known after" in one.text]
     assert len([one for one in late if one.check == "bootstrap"]) == 99
     assert about(found, "port").outcome is not None
+
+
+async def test_of_many_addresses_some_are_asked_at_a_time(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Counting(Hanging):
+        async def dial(self, address: str) -> MemoryLink:
+            asked.append(address)
+            return await super().dial(address)
+
+    config = Config(bootstrap_nodes=tuple(f"10.0.0.{n}:1" for n in range(1, 100)))
+
+    await examined(config, tmp_path, Counting(), most_seconds=0.5)
+
+    assert len(asked) == 32
+
+
+async def test_an_address_that_hangs_is_given_up(tmp_path: Path) -> None:
+    patient = stopped_patient(Config(), tmp_path, lambda: [], SystemClock(), transport=Hanging())
+
+    met = await patient.prober.ask("10.0.0.1:1", most_seconds=0.05)
+
+    assert met.problem == "no answer within 0.05 s"
+
+
+async def test_while_a_process_holds_the_directory_peers_are_only_looked_at(
+    tmp_path: Path,
+) -> None:
+    network = MemoryNetwork()
+    config = await prepared(tmp_path / "own", network)
+    async with Node(Config(port=0), transport=network) as peer:
+        config = msgspec.structs.replace(config, bootstrap_nodes=(peer.address,))
+        with StateDir(tmp_path / "own"):
+            found = await examined(config, tmp_path / "own", network)
+
+        assert f"answers with its HELLO: {peer.id}" in about(found, "bootstrap").text
+        assert f"held by process {os.getpid()}" in about(found, "state").text
+        assert not peer.counters.snapshot().get("trust_decisions.open", 0)
 
 
 async def test_a_running_node_examines_itself_without_ending_its_sessions(tmp_path: Path) -> None:

@@ -43,3 +43,10 @@ def test_a_finding_is_one_line_without_what_a_terminal_obeys() -> None:
     line = render(Finding("relay", Outcome.PROBLEM, "say \x1b[2J\nno", "ask", "a:1", 0.0123))
 
     assert line == "problem relay        a:1: say \\x1b[2J no (12 ms); ask"
+
+
+def test_what_to_do_is_told_however_much_a_peer_says() -> None:
+    line = render(Finding("relay", Outcome.PROBLEM, "x" * 5000, "ask", "a:1"))
+
+    assert line.endswith("x…; ask")
+    assert len(line) < 600

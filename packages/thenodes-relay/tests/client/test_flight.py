@@ -20,6 +20,7 @@ from thenodes_plugin_api import (
 )
 from thenodes_plugin_api.testing import settle
 from thenodes_relay.client.outstanding import InFlightLimits
+from thenodes_relay.plugin import Carrying
 from thenodes_relay.selection import rank
 
 from .rig import RELIABLE, Rig, TestRelay, make_frame, rig
@@ -478,13 +479,14 @@ async def test_a_node_that_drains_waits_for_what_no_relay_has_confirmed() -> Non
         route = await made.open()
         sending = made.begin(route, 1)
         await settle()
-        before = made.client.is_settled
+        carrying = Carrying(made.context, made.client, None)
+        before = carrying.is_drained
         relay.leave()
         relay = await a_relay(made)
         await made.clock.advance(5)
         await sending
 
-        assert (before, made.client.is_settled) == (False, True)
+        assert (before, carrying.is_drained) == (False, True)
 
 
 async def test_what_is_unsaved_when_the_node_stops_is_told() -> None:

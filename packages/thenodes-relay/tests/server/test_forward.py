@@ -251,6 +251,21 @@ async def test_a_node_that_drains_waits_for_what_its_relay_has_for_who_is_there(
     assert relay.door.is_drained()
 
 
+async def test_a_relay_that_an_operator_drained_before_tells_its_users_once(
+    make_relay: MakeRelay,
+) -> None:
+    relay = await make_relay()
+    alice = relay.door.join("alice")
+    relay.door.bind(alice)
+    await relay.command("relay drain")
+    await relay.clock.advance(1)
+
+    relay.door.drain()
+
+    assert alice.notices() == [(Reason.RESTARTING, None)]
+    assert relay.door.is_drained()
+
+
 async def test_a_relay_that_nobody_uses_has_drained_at_once(make_relay: MakeRelay) -> None:
     relay = await make_relay()
 

@@ -54,6 +54,7 @@ def problem(check: str, text: str, fix: str, *, subject: str = "") -> Finding:
     return Finding(check, Outcome.PROBLEM, text, fix, subject)
 
 
+_FOUND_CHARACTERS = 500
 _TEXT_CHARACTERS = 1000
 
 
@@ -62,5 +63,9 @@ def render(finding: Finding) -> str:
     subject = f"{finding.subject}: " if finding.subject else ""
     took = "" if finding.seconds is None else f" ({finding.seconds * 1000:.0f} ms)"
     fix = f"; {finding.fix}" if finding.fix else ""
-    line = f"{finding.outcome.value:<8}{finding.check:<13}{subject}{finding.text}{took}{fix}"
+    text = finding.text
+    if len(text) > _FOUND_CHARACTERS:
+        # What to do is told, too, however much a peer says.
+        text = f"{text[:_FOUND_CHARACTERS]}…"
+    line = f"{finding.outcome.value:<8}{finding.check:<13}{subject}{text}{took}{fix}"
     return printable(line.replace("\n", " "), most=_TEXT_CHARACTERS)
