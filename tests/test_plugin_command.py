@@ -231,6 +231,8 @@ def test_test_runs_the_tests_of_a_project_and_hands_on_its_words() -> None:
     assert thenodes("plugin", "test", ".", "--", "-k", "good", *plain).returncode == 0
     assert thenodes("plugin", "test", "--", *plain, check=False).returncode == 1
     assert thenodes("plugin", "test", "--", "--nonsense", check=False).returncode == 2
+    Path("test_it.py").write_text("import gone\n")
+    assert thenodes("plugin", "test", "--", *plain, check=False).returncode == 1
 
 
 def test_test_says_where_there_are_no_tests_or_is_no_project() -> None:
