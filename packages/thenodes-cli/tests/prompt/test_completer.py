@@ -125,3 +125,19 @@ async def test_a_node_that_is_gone_has_nothing_to_offer_but_the_way_out(
     found = await offered(access, PromptShell(access, attached=True), "q")
 
     assert found == [("quit", -1, "quit", "leave; the node goes on")]
+
+
+class Profuse(LocalAccess):
+    """Has a thousand words to offer."""
+
+    async def complete(self, typed: str, prefix: str | None) -> Sequence[Candidate]:
+        return [(f"word{number:04d}", "") for number in range(1000)]
+
+
+async def test_no_more_is_offered_than_somebody_can_look_through(
+    table: CommandTable, shell: PromptShell
+) -> None:
+    found = await offered(Profuse(table), shell, "wor")
+
+    assert len(found) == 300
+    assert found[0][0] == "word0000"
