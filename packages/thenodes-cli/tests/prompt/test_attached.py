@@ -50,8 +50,8 @@ def event(text: str, **data: Any) -> Reply:
 class Shown(Console):
     """A console that keeps what it shows."""
 
-    def __init__(self) -> None:
-        super().__init__(io.StringIO())
+    def __init__(self, *, per_second: int | None = None) -> None:
+        super().__init__(io.StringIO(), per_second=per_second, monotonic=lambda: 0.0)
         self.written: list[tuple[str, Level]] = []
 
     def write(self, line: str, level: Level) -> None:
@@ -105,6 +105,18 @@ async def test_what_events_say_is_shown_without_control_characters() -> None:
         await watch(Remote([event("a\x1b[2Jb"), NoNode("")]), console, Level.INFO)
 
     assert console.written == [("a\\x1b[2Jb", Level.INFO)]
+
+
+async def test_of_a_flood_what_can_be_followed_is_shown() -> None:
+    console = Shown(per_second=2)
+    flood = [event(f"event {number}") for number in range(1000)]
+
+    with pytest.raises(NoNode):
+        await watch(Remote([*flood, NoNode("closed")]), console, Level.INFO)
+
+    assert [line for line, _ in console.written] == [f"event {number}" for number in range(4)]
+    console.close()
+    assert console.written[-1] == ("996 lines were skipped", Level.WARNING)
 
 
 async def test_without_a_console_events_are_taken_and_not_shown() -> None:
