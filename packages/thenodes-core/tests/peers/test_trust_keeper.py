@@ -10,6 +10,9 @@ from msgspec import structs
 
 from thenodes_core import ConfigError, EncryptionTable, ManualClock, TrustPolicyTable
 from thenodes_core.clock import settle
+from thenodes_core.control.commands import CommandTable
+from thenodes_core.control.completion import candidates
+from thenodes_core.control.trust import add_trust_commands
 from thenodes_core.errors import TrustError
 from thenodes_core.peers.trust_keeper import TrustKeeper
 from thenodes_core.security.certificates import make_certificate, pem
@@ -138,6 +141,18 @@ def test_a_key_is_listed_with_the_ids_that_came_with_it(bench: Bench) -> None:
 
     assert entry.names == ("hub",)
     assert bench.keeper.ids() == {"hub": key}
+
+
+def test_what_is_offered_while_one_types_reads_no_file(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = sorted(bench.observe() for _ in range(3))
+    table = CommandTable()
+    add_trust_commands(table, bench.keeper)
+    monkeypatch.setattr(bench.keeper.store, "block", None)
+
+    for command in ("trust promote ", "trust revoke ", "trust explain "):
+        assert [line for line, _ in candidates(table, command)] == [command + key for key in keys]
 
 
 def test_what_is_forgotten_may_come_with_another_key(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from ..protocol.close import CloseCode
 from ..protocol.handshake import Role
 from ..transport.base import Link, Transport
 from .backoff import Backoff
-from .manager import Served
+from .serving import Served
 from .store import KnownPeers
 
 __all__ = ["Attempt", "Dialer"]

@@ -1,13 +1,11 @@
-"""The live sessions: who is admitted, who is replaced, and where messages go."""
+"""The live sessions: who is connected, where messages go, and who takes what comes."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
-import msgspec
 from msgspec import structs
 
 from thenodes_plugin_api import (
@@ -25,34 +23,26 @@ from thenodes_plugin_api import (
 )
 
 from ..address import Address
-from ..clock import Clock, timeout
+from ..clock import Clock
 from ..events.counters import Counters
 from ..events.dispatcher import Dispatcher
 from ..limits import Limits
-from ..protocol.close import CloseCode, Ending
+from ..protocol.close import Ending
 from ..protocol.codec import Codec
-from ..protocol.handshake import Handshake, LocalNode, Role, Screen
-from ..protocol.proof import Channel, accepted_bindings, dialled_bindings
+from ..protocol.handshake import LocalNode, Role, Screen
 from ..session.session import Session
-from ..session.tally import Tally, Traffic
+from ..session.tally import Traffic
 from ..transport.base import Link
-from .duplicates import SessionFacts, newer_wins
 from .gate import Gate, OpenGate
 from .numbers import SessionNumbers, SessionsNumbers
 from .reports import SessionReports
 from .service_sessions import ServiceSessions, Undo
+from .serving import Served, Serving
+from .session_factory import SessionFactory
 
 __all__ = ["Inbound", "PeerManager", "Served"]
 
-_STOPPING = Ending.here(CloseCode.RESTARTING, "the node is stopping", retry_after=1.0)
-
-_DEFECT = Ending(code=1011, detail="internal error")
-
-# Endings of an established session that are the peer's fault.
-_BREACHES = frozenset({CloseCode.PROTOCOL, CloseCode.RATE_LIMITED})
-
 _LOOK_SECONDS = 1.0
-_OVERLOADED_RETRY_SECONDS = 10.0
 
 
 class Inbound(Protocol):
@@ -65,20 +55,6 @@ class Inbound(Protocol):
     def peer_changed(self, event: PeerJoined | PeerLeft) -> None:
         """A peer was admitted, or is gone."""
         ...
-
-
-class Served(msgspec.Struct, frozen=True):
-    """What became of a link.
-
-    Attributes:
-        ending: how it ended.
-        node_id: who was there, as far as that was said.
-        peer: the peer, where the session was established.
-    """
-
-    ending: Ending
-    node_id: str | None = None
-    peer: PeerInfo | None = None
 
 
 class PeerManager:
@@ -109,26 +85,45 @@ class PeerManager:
         random_bytes: Callable[[int], bytes],
         gate: Gate | None = None,
     ) -> None:
-        self.local = local
-        self._gate: Gate = gate or OpenGate()
-        self._codecs = codecs
+        self._node_id = local.node_id
         self._inbound = inbound
         self._counters = counters
-        self._limits = limits
         self._clock = clock
-        self._random_bytes = random_bytes
         self._sessions: dict[str, Session] = {}
         self._numbers = SessionsNumbers(self._sessions, clock)
-        self._serving: set[Session] = set()
-        # What is accepted and not admitted yet, in the order of its arrival.
-        self._opening: dict[Session, None] = {}
         self._handlers: dict[type[Body], Callable[[Session, Message], None]] = {}
-        self._told_of_joining: list[Callable[[PeerInfo], None]] = []
         self._services = ServiceSessions(counters)
         self._reports = SessionReports(events, counters, clock)
-        self._changed: asyncio.Event = asyncio.Event()
-        self._stopping = False
-        self._accepting = True
+        self._factory = SessionFactory(
+            local,
+            codecs,
+            gate or OpenGate(),
+            self._services.takers,
+            self._numbers.totals,
+            limits=limits,
+            clock=clock,
+            random_bytes=random_bytes,
+        )
+        self._serving = Serving(
+            self._sessions,
+            self._factory,
+            self,
+            inbound.peer_changed,
+            self._services,
+            self._reports,
+            counters,
+            limits=limits,
+            clock=clock,
+        )
+
+    @property
+    def local(self) -> LocalNode:
+        """This node, as it presents itself in every HELLO from now on."""
+        return self._factory.local
+
+    @local.setter
+    def local(self, local: LocalNode) -> None:
+        self._factory.local = local
 
     def handle(self, kind: type[Body], handler: Callable[[Session, Message], None]) -> None:
         """Give messages of a kind that the node itself answers to `handler`."""
@@ -136,7 +131,7 @@ class PeerManager:
 
     def on_joined(self, told: Callable[[PeerInfo], None]) -> None:
         """Call `told` for each peer that is admitted from now on."""
-        self._told_of_joining.append(told)
+        self._serving.on_joined(told)
 
     def serve_frames(self, handler: FrameHandler) -> Undo:
         """Give the RELAY_FWD frames of every session to `handler`, not to plugins, from now on.
@@ -179,8 +174,7 @@ class PeerManager:
         """Look after every session, for ever: ask silent peers, cut dead and stuck ones."""
         while True:
             await self._clock.sleep(_LOOK_SECONDS)
-            for session in list(self._serving):
-                session.look()
+            self._serving.look()
             self._numbers.measure()
 
     def numbers(self) -> Sequence[SessionNumbers]:
@@ -250,13 +244,13 @@ class PeerManager:
     async def wait_for(self, node_id: str) -> PeerInfo:
         """Wait until a peer with that id is connected."""
         while (peer := self.get(node_id)) is None:
-            await self._changed.wait()
+            await self._serving.change()
         return peer
 
     async def wait_gone(self, node_id: str) -> None:
         """Wait until no peer with that id is connected."""
         while node_id in self._sessions:
-            await self._changed.wait()
+            await self._serving.change()
 
     async def send(
         self, to: str, body: Body, payload: Payload | None = None, *, timeout_seconds: float = 5.0
@@ -272,7 +266,7 @@ class PeerManager:
         session = self._sessions.get(to)
         if session is None:
             raise NotConnected(f"no session with {to}")
-        frame = session.codec.encode(Message(body, payload, self.local.node_id, to))
+        frame = session.codec.encode(Message(body, payload, self._node_id, to))
         if not session.outbox.offer(frame, body.code):
             await session.send(frame, body.code, timeout_seconds=timeout_seconds)
 
@@ -296,7 +290,7 @@ class PeerManager:
             PayloadTooLarge: over a limit.
             PayloadError: the payload is not what its form says.
         """
-        message = Message(body, payload, self.local.node_id, "*")
+        message = Message(body, payload, self._node_id, "*")
         sessions = [s for s in self._sessions.values() if not s.outbox.closed]
         codecs = {session.codec.name: session.codec for session in sessions}
         frames = {name: codec.encode(message) for name, codec in codecs.items()}
@@ -305,7 +299,7 @@ class PeerManager:
             self._counters.add("messages_dropped", len(sessions) - sent, reason="outbox_full")
         return sent
 
-    async def serve(
+    def serve(
         self,
         link: Link,
         role: Role,
@@ -313,7 +307,7 @@ class PeerManager:
         screen: Screen | None = None,
         dialled: Address | None = None,
         expected_id: str | None = None,
-    ) -> Served:
+    ) -> Coroutine[object, object, Served]:
         """Shake hands on a link, carry its session to the end, and return how that went.
 
         Args:
@@ -324,115 +318,21 @@ class PeerManager:
             dialled: the operator's address that led there.
             expected_id: whom the address that was dialled names.
         """
-        if self._stopping or (role is Role.ACCEPTOR and not self._accepting):
-            await link.close(_STOPPING.code, _STOPPING.word)
-            return Served(_STOPPING)
-        session = self._session(link, role, screen, dialled, expected_id)
-        self._serving.add(session)
-        if role is Role.ACCEPTOR:
-            self._make_room()
-            self._opening[session] = None
-        try:
-            ending = await session.establish()
-            if ending is None and (ending := self._admission(session)) is not None:
-                await session.refuse(ending)
-            if ending is not None:
-                if role is Role.DIALER or session in self._opening:
-                    # Who had to make room is counted already.
-                    self._reports.refused(session, ending)
-                if dialled is not None and ending.code == CloseCode.REPLACED:
-                    self._stands_for(session)
-                return Served(ending, session.claimed_id)
-            self._opening.pop(session, None)
-            established(session.info)
-            is_configured = dialled is not None
-            ending = await self._carry(session, is_configured=is_configured)
-            return Served(ending, session.node_id, session.info)
-        finally:
-            self._opening.pop(session, None)
-            self._serving.discard(session)
-            link.abort()
-            session.settle()
-            self._notify()
-
-    def _session(
-        self,
-        link: Link,
-        role: Role,
-        screen: Screen | None,
-        dialled: Address | None,
-        expected_id: str | None,
-    ) -> Session:
-        codec, gate = self._codecs[link.subprotocol], self._gate
-        if role is Role.DIALER:
-            bindings = dialled_bindings(
-                encrypted=link.encrypted,
-                certificate_digest=link.certificate_digest,
-                verified_host=link.verified_host,
-            )
-        else:
-            bindings = accepted_bindings(
-                encrypted=link.encrypted,
-                certificate_digests=gate.certificate_digests,
-                public_hosts=gate.public_hosts,
-            )
-        handshake = Handshake(
-            role,
-            self.local,
-            self._random_bytes(32),
-            Channel(link.subprotocol, bindings),
-            # The reference names itself and the peer's address in HELLO's envelope.
-            lambda body: codec.encode(Message(body, sender="TheNodes", to=link.remote)),
-            judge=gate.judge(role, link.remote, dialled),
-            screen=screen,
-            expected_id=expected_id,
-        )
-        return Session(
-            link,
-            role,
-            handshake,
-            codec,
-            limits=self._limits,
-            clock=self._clock,
-            takers=self._services.takers,
-            tally=Tally(self._numbers.totals),
-        )
-
-    def _make_room(self) -> None:
-        """End the oldest handshake where too many are going on: a slow one, most likely."""
-        if len(self._opening) < self._limits.max_handshakes:
-            return
-        oldest = next(iter(self._opening))
-        self._opening.pop(oldest)
-        self._counters.add("sessions_refused", reason="crowded_out")
-        oldest.abort()
+        # Not awaited here: what a session reads would pass through one coroutine more.
+        return self._serving.serve(link, role, established, screen, dialled, expected_id)
 
     def accept_no_more(self) -> None:
         """Send whoever comes from now on away, until the node is back; who is here stays."""
-        self._accepting = False
+        self._serving.accept_no_more()
 
     @property
     def unsent(self) -> tuple[int, int]:
         """How many frames wait to be sent, and to how many peers."""
-        waiting = [count for session in self._serving if (count := len(session.outbox))]
-        return sum(waiting), len(waiting)
+        return self._serving.unsent
 
     async def close(self) -> None:
         """End every session, telling the peers to come back; what is late is cut."""
-        self._stopping = True
-        for session in list(self._serving):
-            session.end(_STOPPING)
-        try:
-            async with timeout(self._clock, self._limits.close_seconds):
-                await self._wait_served()
-        except TimeoutError:
-            for session in list(self._serving):
-                session.abort()
-            await self._wait_served()
-
-    async def _wait_served(self) -> None:
-        while self._serving:
-            await self._changed.wait()
+        await self._serving.close()
 
     def deliver(self, session: Session, messages: Sequence[Message]) -> bool:
         """Hand on what a session received, unless the peer has since restarted.
@@ -460,71 +360,3 @@ class PeerManager:
         self._counters.add("messages_dropped", count, reason="unknown_kind")
         if first:
             self._reports.unknown_kind(session, kind)
-
-    def _admission(self, session: Session) -> Ending | None:
-        if self._stopping or (session.role is Role.ACCEPTOR and not self._accepting):
-            return _STOPPING
-        older = self._sessions.get(session.node_id)
-        if older is None:
-            if len(self._sessions) >= self._limits.max_sessions:
-                return _overloaded(f"{len(self._sessions)} peers are connected, no more fit")
-        elif not newer_wins(self.local.node_id, session.node_id, _facts(older), _facts(session)):
-            return Ending.here(CloseCode.REPLACED, "another session with this node stays")
-        return session.admit()
-
-    async def _carry(self, session: Session, *, is_configured: bool) -> Ending:
-        node_id = session.node_id
-        older = self._sessions.get(node_id)
-        restarted = older is not None and older.hello.instance != session.hello.instance
-        if older is not None:
-            older.end(Ending.here(CloseCode.REPLACED, "replaced by a newer session"))
-        if older is not None and restarted:
-            self._left(older, Reason.REPLACED)
-        self._sessions[node_id] = session
-        session.confirm()
-        self._services.joined(
-            session, self.local.node_id, is_configured=is_configured, instead_of=older
-        )
-        if older is None or restarted:
-            self._joined(session)
-        ending = _DEFECT
-        try:
-            ending = await session.run(self)
-        finally:
-            self._services.left(session, ending.reason)
-            if self._sessions.get(node_id) is session:
-                del self._sessions[node_id]
-                self._left(session, ending.reason, ending)
-        if ending.code in _BREACHES and not ending.by_peer:
-            self._reports.refused(session, ending)
-        return ending
-
-    def _stands_for(self, session: Session) -> None:
-        """Let the session that stays count as dialled where this one was, too."""
-        other = self._sessions.get(session.claimed_id or "")
-        if other is not None:
-            self._services.configured(other)
-
-    def _joined(self, session: Session) -> None:
-        peer = session.info
-        self._reports.joined(session)
-        self._inbound.peer_changed(PeerJoined(peer))
-        for told in self._told_of_joining:
-            told(peer)
-        self._notify()
-
-    def _left(self, session: Session, reason: Reason, ending: Ending | None = None) -> None:
-        self._reports.left(session, reason, ending)
-        self._inbound.peer_changed(PeerLeft(session.info, reason))
-
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-
-def _overloaded(detail: str) -> Ending:
-    return Ending.here(CloseCode.OVERLOADED, detail, retry_after=_OVERLOADED_RETRY_SECONDS)
-
-
-def _facts(session: Session) -> SessionFacts:
-    return SessionFacts(session.hello.instance, session.role is Role.DIALER)

@@ -241,15 +241,23 @@ class TrustKeeper:
         """The keys of a store, by fingerprint: `trusted`, `observed`, `rejected` or `own`."""
         if store == "own":
             return [] if self.own is None else [self._entry("own", *self.own)]
+        paths = self._paths(store)
+        return [
+            self._entry(store, self._certificate(key), paths[key], key)
+            for key in self.fingerprints(store)
+        ]
+
+    def fingerprints(self, store: str) -> Sequence[str]:
+        """Those of `trusted`, `observed` or `rejected`, in order; no file is read."""
+        return sorted(self._paths(store))
+
+    def _paths(self, store: str) -> Mapping[str, Path]:
         stores = {
             "trusted": self.store.trusted,
             "observed": self.store.observed,
             "rejected": self.store.rejected,
         }
-        return [
-            self._entry(store, self._certificate(key), path, key)
-            for key, path in sorted(stores[store].items())
-        ]
+        return stores[store]
 
     def ids(self) -> Mapping[str, str]:
         """Ids and addresses, each with the fingerprint of the key it was met with."""

@@ -1,0 +1,1 @@
+"""Tests of peers, some of which share what `conftest` makes."""
