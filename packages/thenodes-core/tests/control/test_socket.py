@@ -234,6 +234,28 @@ async def test_a_connection_that_was_closed_makes_room(state_dir: Path) -> None:
         await client.close()
 
 
+async def test_many_questions_at_once_leave_others_their_turn(
+    state_dir: Path, table: CommandTable
+) -> None:
+    seen: list[int] = []
+    turn = 0
+
+    async def note(words: Sequence[str]) -> Reply:
+        seen.append(turn)
+        return Reply("")
+
+    table.add(Command("note", "", note))
+    client = await connect(state_dir)
+    asking = asyncio.ensure_future(client.say(b'{"line": "note"}\n' * 500))
+    while len(seen) < 500:
+        turn += 1
+        await asyncio.sleep(0)
+    await asking
+    await client.close()
+
+    assert len(set(seen)) == 500
+
+
 async def test_a_connection_that_says_nothing_for_long_is_closed(
     state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,8 @@ class ControlSocket:
                 return
             if await self._answer(line, reader, writer):
                 return
+            # Thousands of questions may be here already: others have their turn between them.
+            await asyncio.sleep(0)
 
     async def _answer(
         self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
