@@ -59,8 +59,9 @@ def drop_output(*streams: TextIO | None) -> None:
     """Let what is still to be written there go nowhere; without a stream, to both."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in streams or (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            if stream is not None:
+                os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 

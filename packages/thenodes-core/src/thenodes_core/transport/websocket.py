@@ -490,9 +490,9 @@ class _Accepted(_Watched, ServerConnection):
             raise
         finally:
             self._opening.discard(self)
-        error = self.protocol.handshake_exc
-        if error is not None:
-            problem = dial_problem(error) if self._has_heard else HUNG_UP
+        failure = self.protocol.handshake_exc
+        if failure is not None:
+            problem = dial_problem(failure) if self._has_heard else HUNG_UP
             report(_format(self.remote_address), problem)
 
 
