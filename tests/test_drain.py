@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from .conftest import StartNode
-from .nodes import RunningNode, wait_until
+from .nodes import THENODES, RunningNode, wait_until
 from .relay_hub import Hub, hubs, until
 from .relay_users import User, users
 
@@ -40,6 +41,9 @@ class Slow(Plugin):
     prompt_prefix = "slow"
 
     async def on_start(self, ctx):
+        if seconds := ctx.config.get("start_seconds"):
+            (ctx.data_dir / "starting").touch()
+            await asyncio.sleep(seconds)
         self.file = ctx.data_dir / "had"
         self.seconds = ctx.config.get("seconds", 0.0)
 
@@ -178,6 +182,37 @@ def test_ctrl_c_does_not_wait_for_inboxes(pair: Pair) -> None:
     assert code == 0
     assert time.monotonic() - began < 3
     assert not details(pair.taker, "draining")
+
+
+def test_sighup_amid_a_drain_reloads_nothing_and_ends_nothing(pair: Pair) -> None:
+    pair.begin(seconds=1.0)
+    pair.sender.ask("slow send 2 10")
+    pair.taker.process.terminate()
+    wait_until(lambda: details(pair.taker, "draining"), "the drain to begin")
+
+    code, errors = pair.taker.stop(signal.SIGHUP)
+
+    assert code == 0
+    assert pair.had() == 2
+    assert "nothing is reloaded: the node is about to stop" in errors
+    assert not details(pair.taker, "reloaded")
+
+
+def test_sighup_amid_a_start_is_heeded_once_the_node_runs(plugin: str, tmp_path: Path) -> None:
+    config, state = tmp_path / "node.toml", tmp_path / "state"
+    config.write_text("port = 0\n[plugin.slow]\nstart_seconds = 1\n")
+    words = ("--config", str(config), "--state-dir", str(state), "--plugin", plugin)
+    with subprocess.Popen([*THENODES, "run", *words], stderr=subprocess.PIPE, text=True) as node:
+        starting = state / "plugins" / "slow" / "starting"
+        wait_until(starting.exists, "the start to begin")
+        node.send_signal(signal.SIGHUP)
+
+        log = state / "logs" / "events.jsonl"
+        wait_until(lambda: log.exists() and '"reloaded"' in log.read_text(), "the reload")
+        node.terminate()
+        node.communicate(timeout=15)
+
+    assert node.returncode == 0
 
 
 def test_a_node_that_drains_is_not_ready_and_still_answers(pair: Pair) -> None:
