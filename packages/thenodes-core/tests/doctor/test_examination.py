@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -185,6 +186,21 @@ async def test_while_a_process_holds_the_directory_peers_are_only_looked_at(
         assert f"answers with its HELLO: {peer.id}" in about(found, "bootstrap").text
         assert f"held by process {os.getpid()}" in about(found, "state").text
         assert not peer.counters.snapshot().get("trust_decisions.open", 0)
+
+
+async def test_the_lock_of_a_node_that_ended_in_order_is_not_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = await prepared(tmp_path, MemoryNetwork())
+
+    def tried(*_: int) -> None:
+        raise AssertionError("a node that starts now would find its directory in use")
+
+    monkeypatch.setattr(fcntl, "flock", tried)
+
+    found = await examined(config, tmp_path, MemoryNetwork())
+
+    assert "no node holds it" in about(found, "state").text
 
 
 async def test_a_running_node_examines_itself_without_ending_its_sessions(tmp_path: Path) -> None:

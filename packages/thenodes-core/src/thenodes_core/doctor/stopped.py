@@ -156,10 +156,14 @@ def _holder(state_dir: Path) -> str:
         lock = os.open(state_dir / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    pid = ""
     try:
+        pid = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        if not pid:
+            # One that ended in order. To try its lock could get in the way of one that starts.
+            return ""
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
-        pid = os.pread(lock, 32, 0).decode(errors="replace").strip()
         return f"held by process {pid}" if pid.isdecimal() else "held by another process"
     finally:
         os.close(lock)
