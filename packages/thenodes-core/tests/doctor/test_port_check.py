@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,33 @@ def test_a_free_port_and_port_zero_are_fine(taken: int) -> None:
 
     assert check_free("127.0.0.1", free)[0].outcome is Outcome.OK
     assert check_free("127.0.0.1", 0)[0].outcome is Outcome.OK
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two may not be bound at once")
+def test_a_node_that_starts_while_its_port_is_tried_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[int] = []
+    real = socket.socket
+
+    class Tried(real):  # type: ignore[misc, valid-type]
+        def close(self) -> None:
+            if not started:
+                with real(socket.AF_INET, socket.SOCK_STREAM) as node:
+                    node.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    node.bind(self.getsockname())
+                    node.listen(1)
+                    started.append(node.getsockname()[1])
+            super().close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        free = server.getsockname()[1]
+    monkeypatch.setattr(socket, "socket", Tried)
+
+    (found,) = check_free("127.0.0.1", free)
+
+    assert found.outcome is Outcome.OK
+    assert started == [free]
 
 
 def test_an_address_of_another_machine_is_a_problem() -> None:

@@ -49,8 +49,8 @@ def _bind(family: int, kind: int, number: int, address: tuple[object, ...]) -> N
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # Not to listen: a node that starts now could not, and a peer would be taken and cut.
         one.bind(address)
-        one.listen(1)
 
 
 def _unknown(at: str, why: str) -> Finding:
