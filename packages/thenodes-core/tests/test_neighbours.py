@@ -20,6 +20,7 @@ from thenodes_core import (
 from thenodes_core.clock import settle
 from thenodes_core.control.peers import Connected, Disconnected, Forgotten, PeerRow
 from thenodes_core.errors import CommandError, CommandFailed
+from thenodes_core.limits import Limits
 from thenodes_core.protocol.handshake import Role
 from thenodes_core.transport.base import Link
 from thenodes_plugin_api import Event, Message, NetworkEvent, Plugin, PluginContext
@@ -57,16 +58,26 @@ class Street:
         self._network = MemoryNetwork(clock=self.clock)
 
     async def start(
-        self, name: str, *bootstrap: str, discovers: bool = False, **options: Any
+        self,
+        name: str,
+        *bootstrap: str,
+        discovers: bool = False,
+        close_seconds: float = 1.0,
+        **options: Any,
     ) -> Node:
         config = Config(
             port=0,
             node=NodeTable(id=name),
             bootstrap_nodes=bootstrap,
             discovery=DiscoveryTable(enabled=discovers),
+            limits=Limits(close_seconds=close_seconds),
         )
         node = Node(config, transport=self._network, clock=self.clock, **options)
         return await self._stack.enter_async_context(node)
+
+    def leave_room(self, messages: int) -> None:
+        """Let so many messages be on their way at once from now on."""
+        self._network.queue_messages = messages
 
     async def dial(self, node: Node) -> Link:
         """Another connection to a node."""
@@ -164,6 +175,24 @@ async def test_a_peer_that_dials_while_it_is_let_go_of_is_told_to_be_back(street
     assert (await ended).data == Disconnected("attic", [], was_connected=True, is_back=True)
     assert "it has dialled and is back" in (await ended).text
     again.cancel()
+
+
+async def test_a_session_that_takes_its_time_to_close_is_not_one_that_is_back(
+    street: Street,
+) -> None:
+    hall = await street.start("hall")
+    attic = await street.start("attic", hall.address, close_seconds=60.0)
+    await attic.wait_for("hall")
+    await hall.wait_for("attic")
+    street.leave_room(0)
+
+    ended = asyncio.ensure_future(attic.commands.run("peer disconnect hall"))
+    await street.clock.advance(5.0)
+
+    assert (await ended).data == Disconnected("hall", [hall.address], was_connected=True)
+    assert attic.peers.get("hall") is not None
+    street.leave_room(64)
+    await street.clock.advance(60.0)
 
 
 async def test_a_peer_that_dials_comes_back_a_minute_after_it_was_let_go_of(

@@ -110,15 +110,17 @@ class Neighbours:
 
     async def disconnect(self, node_id: str) -> Disconnected:
         """End the session with a peer, and dial it no more."""
-        was_connected = self.is_connected(node_id)
+        before = self._peers.get(node_id)
         addresses = self._network.dials.release(node_id)
         self._peers.end(node_id, _ENDED)
-        if was_connected:
+        if before is not None:
             # One that dials at that moment takes the place of its older session: never gone.
             with contextlib.suppress(TimeoutError):
                 async with timeout(self._clock, _GONE_SECONDS):
                     await self._peers.wait_gone(node_id)
-        return Disconnected(node_id, addresses, was_connected, self.is_connected(node_id))
+        # The same session may take its time to close.
+        is_back = self._peers.get(node_id) not in (None, before)
+        return Disconnected(node_id, addresses, before is not None, is_back)
 
     def forget(self, name: str) -> Forgotten:
         """Forget what is known of a peer's id, or of an address.
