@@ -157,6 +157,16 @@ def test_a_bump_back_changes_nothing(root: Path) -> None:
     assert package.changelog.read_bytes() == before
 
 
+def test_a_version_is_released_once(root: Path) -> None:
+    package = read_workspace(root)["thenodes-core"]
+    before = package.changelog.read_text()
+
+    with pytest.raises(ReleaseError, match=r"0\.1\.0 is released already"):
+        bump(package, Version("0.1.0"), TODAY)
+
+    assert package.changelog.read_text() == before
+
+
 def test_a_manifest_that_disagrees_changes_nothing(root: Path) -> None:
     package = read_workspace(root)["thenodes-relay"]
     package.manifest.write_text(MANIFEST.replace("0.1.0", "0.1.1"))
@@ -223,6 +233,15 @@ def test_the_oldest_siblings_suit_everybody_who_needs_them(root: Path) -> None:
     }
     # The relay takes nothing older than 0.2, so neither does who needs the relay.
     assert siblings_of(packages, packages["thenodes-cli"])["thenodes-plugin-api"] == Version("0.2")
+
+
+def test_siblings_that_suit_nobody_together_are_refused(root: Path) -> None:
+    file = root / "packages" / "thenodes-core" / "pyproject.toml"
+    file.write_text(file.read_text().replace("<0.3", "<0.2"))
+    packages = read_workspace(root)
+
+    with pytest.raises(ReleaseError, match="thenodes-cli: no version of thenodes-plugin-api is"):
+        siblings_of(packages, packages["thenodes-cli"])
 
 
 def test_a_range_without_a_lower_end_is_refused(root: Path) -> None:
