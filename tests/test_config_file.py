@@ -6,7 +6,7 @@ import json
 import signal
 from pathlib import Path
 
-from .nodes import RunningNode, thenodes
+from .nodes import RunningNode, fails, thenodes
 
 
 def test_a_file_is_made_once_checked_and_changed(tmp_path: Path) -> None:
@@ -56,6 +56,18 @@ def test_init_makes_a_relay_of_a_node(tmp_path: Path) -> None:
 
     assert relay["value"]["enabled"]
     assert relay["value"]["store_forward"]
+
+
+def test_settings_that_do_not_go_together_make_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+
+    code, error = fails(
+        "config", "init", str(file), "--set", "plugin.kv.a=1", "--set", "plugin.kv.a.b=2"
+    )
+
+    assert code == 2
+    assert "--set: plugin.kv.a.b does not fit another --set" in error
+    assert not file.exists()
 
 
 def test_set_without_a_file_says_how_to_get_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -283,6 +284,12 @@ def test_a_lock_applies_where_nobody_sets_the_key() -> None:
 
     assert settings.config.realm.name == "Home"
     assert settings.origins == {"realm.name": "fixed by the program"}
+
+
+def test_what_no_lock_names_may_be_anything() -> None:
+    settings = make_config({"plugin": {"kv": {"a": math.nan}}}, locks=Locks({"port": 2}))
+
+    assert math.isnan(settings.config.plugin["kv"]["a"])
 
 
 def test_a_lock_that_a_file_breaks_is_an_error_with_file_key_and_both_values(

@@ -101,13 +101,16 @@ def init(file: Path, force: bool, relay: bool, given: tuple[str, ...], as_json: 
 
 def _with_settings(file: Path, text: str, given: Sequence[str]) -> str:
     from ..settings.change import parsed
-    from ..settings.edit import with_value
+    from ..settings.edit import NotEdited, with_value
 
     for setting in given:
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set: expected KEY=VALUE, got {setting!r}")
-        text = with_value(text, *parsed(key.strip(), value.strip()))
+        try:
+            text = with_value(text, *parsed(key.strip(), value.strip()))
+        except NotEdited as error:
+            raise ConfigError(f"--set: {key.strip()} does not fit another --set") from error
     settings = settle([DEFAULTS, parse_file(file, text.encode())])
     validate(settings.config, settings.origins)
     return text

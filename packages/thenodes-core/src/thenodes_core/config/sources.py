@@ -187,7 +187,9 @@ def _breaches(
 ) -> Iterator[tuple[str, Any, Any]]:
     """Every dotted key that is given otherwise than it is fixed, with both values."""
     for name, value in given.items():
-        locked = fixed.get(name, value)
+        if name not in fixed:
+            continue
+        locked = fixed[name]
         if isinstance(value, Mapping) and isinstance(locked, Mapping):
             yield from _breaches(value, locked, f"{prefix}{name}.")
         elif _plain(value) != _plain(locked):
