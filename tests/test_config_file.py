@@ -84,6 +84,7 @@ def test_a_running_node_changes_its_file_and_takes_over_what_it_can(tmp_path: Pa
     try:
         at_once = node.exec("config", "set", "encryption.trust_policy.mode", "tofu")
         later = node.exec("config", "set", "realm.name", "home")
+        overridden = node.exec("config", "set", "port", "50001")
         before = file.read_bytes()
         refused = thenodes(
             *("exec", "--state-dir", str(node.state_dir)),
@@ -95,6 +96,8 @@ def test_a_running_node_changes_its_file_and_takes_over_what_it_can(tmp_path: Pa
         assert node.exec("config", "get", "encryption.trust_policy.mode") == '"tofu"'
         assert "when the node is started again" in later
         assert node.exec("config", "get", "realm.name") == '"default"'
+        assert "the options it was started with win over the file" in overridden
+        assert "the node runs with that" not in overridden
         assert refused.returncode == 1
         assert file.read_bytes() == before
         assert node.logged(action="reloaded")

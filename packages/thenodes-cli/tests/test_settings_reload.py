@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ def policy(**values: object) -> dict[str, Any]:
 
 def test_equal_settings_differ_in_nothing() -> None:
     assert differences(policy(mode="tofu"), policy(mode="tofu")) == ([], [])
+    nan = {"plugin": {"my": {"size": math.nan}}}
+    assert differences(nan, {"plugin": {"my": {"size": float("nan")}}}) == ([], [])
 
 
 def test_the_policy_is_applied_and_told_with_its_new_value() -> None:

@@ -13,6 +13,8 @@ from thenodes_core.config import keys_and_values, validate
 from thenodes_core.text import printable
 from thenodes_plugin_api import Level, SystemEvent
 
+from .settings.edit import same
+
 __all__ = ["SettingsReload", "applied_and_kept"]
 
 _POLICY = "encryption.trust_policy."
@@ -83,7 +85,7 @@ def applied_and_kept(old: Config, new: Config) -> tuple[Sequence[str], Sequence[
     before, after = _values(old), _values(new)
     applied, kept = [], []
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) == after.get(key):
+        if same(before.get(key), after.get(key)):
             continue
         if key.startswith(_APPLIED) and not key.startswith(_KEPT):
             value = json.dumps(after.get(key), ensure_ascii=False)

@@ -108,10 +108,10 @@ def _told(change: Change) -> list[str]:
         lines.append("it applies now")
     if change.restart:
         lines.append("it applies when the node is started again")
-    if change.before != change.after and not change.applied and not change.restart:
-        lines.append("the node runs with that")
     if change.overridden_by:
         lines.append(f"the {change.overridden_by} it was started with win over the file")
+    elif change.before != change.after and not change.applied and not change.restart:
+        lines.append("the node runs with that")
     return lines
 
 
