@@ -146,6 +146,32 @@ async def test_a_plugin_that_is_still_with_its_last_message_is_waited_for(place:
     plugin.gate.set()
 
 
+class Asked(Slow):
+    """Answers when it is let."""
+
+    prompt_prefix = "slow"
+
+    async def on_prompt(self, line: str, ctx: PluginContext) -> str | None:
+        await self.gate.wait()
+        return "at last"
+
+
+async def test_an_answer_that_a_plugin_has_begun_is_waited_for(place: Place) -> None:
+    plugin = Asked()
+    node = await place.start(plugin=plugin)
+    answering = asyncio.ensure_future(node.commands.run("slow ask"))
+    await settle()
+    draining = asyncio.ensure_future(node.drain())
+    await place.clock.advance(1)
+    assert not draining.done()
+
+    plugin.gate.set()
+    await place.clock.advance(0.1)
+
+    assert (await answering).text == "at last"
+    assert await draining
+
+
 async def test_a_node_that_drains_accepts_nobody_and_keeps_whom_it_has(place: Place) -> None:
     plugin = Slow()
     node = await place.start(plugin=plugin)

@@ -210,7 +210,8 @@ class PluginRuntime:
         """Whether nothing waits for it, none of its hooks runs, and a service says so, too."""
         if self.state not in _RECEIVING:
             return True
-        return not self.waiting and not self._hook_name and self._ctx.is_drained
+        is_busy = self.waiting or self._prompts_waiting or self._hook_name
+        return not is_busy and self._ctx.is_drained
 
     def hold(self) -> None:
         """Ask `run` to end, and leave what is in the inbox, and what comes, for another."""
