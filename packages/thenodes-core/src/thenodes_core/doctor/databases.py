@@ -51,7 +51,8 @@ def check_database(path: Path, what: str, *, most_seconds: float = _SECONDS) -> 
 
 def _unreadable(at: str, error: Exception) -> Finding:
     fix = "look at owner and mode, or try again when nobody writes to it"
-    return warning("store", f"cannot be read: {error}", fix, subject=at)
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return warning("store", f"cannot be read: {why}", fix, subject=at)
 
 
 def _damaged(at: str, said: str) -> Finding:
