@@ -391,7 +391,8 @@ class ServiceDoor(Protocol):
         """Be told when the node takes nothing new and is about to stop, and say when it may.
 
         Args:
-            begin: called once; sessions still carry what is sent.
+            begin: called once, and at once where the node drains already; sessions still carry
+                what is sent.
             is_done: asked after that, many times a second, whether what was begun is finished.
                 The node waits for that, but not for longer than its operator lets it.
         """
