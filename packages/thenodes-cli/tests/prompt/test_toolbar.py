@@ -11,7 +11,7 @@ from thenodes_cli.prompt.toolbar import Glance, Glances, fit
 from thenodes_core.control.access import LocalAccess
 from thenodes_core.control.commands import Command, CommandTable, Reply
 
-GLANCE = Glance("k6u33niqvrwoixzn3u5ci3lgkumqmef3", "default/1.0", 3, "hub", 2)
+GLANCE = Glance("k6u33niqvrwoixzn3u5ci3lgkumqmef3", "default/1.0", 3, "1 of 2 relays", 2)
 
 
 def text(glance: Glance, columns: int) -> str:
@@ -19,7 +19,7 @@ def text(glance: Glance, columns: int) -> str:
 
 
 def test_a_wide_terminal_shows_all_of_it() -> None:
-    assert text(GLANCE, 80) == "k6u33niqvrw…  default/1.0  3 peers  relay hub  2 unread errors"
+    assert text(GLANCE, 80) == "k6u33niqvrw…  default/1.0  3 peers  1 of 2 relays  2 unread errors"
 
 
 def test_what_there_is_not_is_not_shown() -> None:

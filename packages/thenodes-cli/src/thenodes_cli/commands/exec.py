@@ -25,7 +25,7 @@ def command(
     """Run a prompt command on a running node, and print its answer.
 
     Whatever the prompt understands: `help` lists it. A plugin's commands begin
-    with its prefix.
+    with its prefix. Options stand before the command; what follows is the command's.
     """
     # A plugin gets its words as they stand at the prompt, so nothing is quoted.
     directory = resolve_state_dir(config_file, state_dir)

@@ -33,7 +33,7 @@ class Glance(msgspec.Struct, frozen=True):
         node_id: the node's id.
         realm: its realm.
         peers: how many are connected.
-        relay: the relay that it uses, in a word; None where it uses none.
+        relay: what it has to do with relays, in a word; None where it has nothing.
         errors: warnings and errors that nobody looked at yet.
     """
 
@@ -51,7 +51,7 @@ def fit(glance: Glance, columns: int) -> list[Part]:
         "id": _short(glance.node_id, _SHOWN_ID),
         "realm": _short(glance.realm, _SHOWN_NAME),
         "peers": f"{glance.peers} {'peer' if glance.peers == 1 else 'peers'}",
-        "relay": _short(f"relay {glance.relay}", _SHOWN_NAME) if glance.relay else "",
+        "relay": _short(glance.relay, _SHOWN_NAME) if glance.relay else "",
         "errors": errors if glance.errors else "",
     }
     shown = {name: text for name, text in shown.items() if text}
