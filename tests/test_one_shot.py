@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pexpect
 import pytest
+
+from thenodes_core.control.questions import CONTROL_SOCKET
 
 from .conftest import StartNode
 from .nodes import DEADLINE_SECONDS, THENODES, fails, thenodes, wait_until
@@ -135,6 +139,21 @@ def test_ctrl_c_while_waiting_for_an_answer_is_told_by_the_exit_code(answering: 
 
     # The line end comes after the ^C that a terminal shows.
     assert ended(process) == (130, "\n")
+
+
+def test_somebody_at_a_terminal_is_told_that_there_is_no_answer_yet(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / CONTROL_SOCKET))
+        silent.listen()
+        words = [*THENODES[1:], "status", "--state-dir", str(tmp_path)]
+        child = pexpect.spawn(THENODES[0], words, encoding="utf-8", timeout=15)
+
+        child.expect("no answer yet; Ctrl-C gives up")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.close()
+
+    assert child.exitstatus == 130
 
 
 def _connected(pid: int) -> bool:

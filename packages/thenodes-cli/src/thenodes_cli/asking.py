@@ -19,12 +19,15 @@ from thenodes_core.control.client import RemoteAccess, answers
 from thenodes_core.control.commands import Reply
 from thenodes_core.control.completion import Candidate
 
-from .output import drop_output, emit, emit_next
+from .output import drop_output, emit, emit_next, lines
 
 __all__ = ["ask_and_show", "offered"]
 
 # Somebody has pressed a key, and waits.
 _OFFER_SECONDS = 2.0
+
+# After which somebody at a terminal wonders.
+_PATIENCE_SECONDS = 3.0
 
 
 def ask_and_show(state_dir: Path, line: str, *, as_json: bool) -> None:
@@ -74,10 +77,12 @@ class _Shown:
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
+        self.anything = False
         self.goes_on = False
 
     def add(self, reply: Reply) -> None:
         as_json = self._as_json or reply.as_json
+        self.anything = True
         self.goes_on = reply.more
         if reply.more:
             emit_next(reply.text, reply.data, as_json=as_json, replaces=reply.replaces)
@@ -88,6 +93,9 @@ class _Shown:
 async def _show(state_dir: Path, line: str, shown: _Shown) -> None:
     speaking = asyncio.ensure_future(_show_all(state_dir, line, shown))
     with _when_nobody_reads(lambda: shown.goes_on and speaking.cancel()):
+        await asyncio.wait({speaking}, timeout=_PATIENCE_SECONDS)
+        if not (speaking.done() or shown.anything) and sys.stderr.isatty():
+            click.echo(f"{lines(str(state_dir))}: no answer yet; Ctrl-C gives up", err=True)
         await asyncio.wait({speaking})
     if not speaking.cancelled():
         speaking.result()
