@@ -195,6 +195,16 @@ async def test_whoever_looks_at_the_status_has_read_the_problems(
     assert (reply.data.unread, view.unread) == (2, 0)
 
 
+async def test_a_program_that_looks_at_the_status_can_leave_the_problems_unread(
+    table: CommandTable, view: View
+) -> None:
+    reply = await table.run("status --keep-unread --json")
+
+    assert isinstance(reply.data, NodeStatus)
+    assert (reply.data.unread, view.unread) == (2, 2)
+    assert "counters" not in reply.text
+
+
 async def test_a_glance_leaves_problems_unread_until_it_is_told_to(
     table: CommandTable, view: View
 ) -> None:

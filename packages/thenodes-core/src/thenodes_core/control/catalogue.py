@@ -34,9 +34,10 @@ CATALOGUE: Mapping[str, CommandText] = {
     "version": CommandText("version, node id and realm", aliases=("about",)),
     "status": CommandText(
         "the node at a glance: addresses, sessions, relays, plugins, recent errors",
-        "[--counters]",
+        "[--counters] [--keep-unread]",
         "status --counters",
-        more="--counters adds what was counted since the start; --json has it always.",
+        more="--counters adds what was counted since the start; --json has it always.\n"
+        "--keep-unread is for programs that look at it while nobody may look at them.",
     ),
     "shutdown": CommandText(
         "stop the node, in order",

@@ -30,7 +30,7 @@ __all__ = [
 
 _WIDTH = 80 - 11
 _SHOWN_PROBLEMS = 5
-_COUNTERS = "--counters"
+_COUNTERS, _KEEP_UNREAD = "--counters", "--keep-unread"
 
 
 class DialStatus(msgspec.Struct, frozen=True):
@@ -181,12 +181,13 @@ def add_status_commands(table: CommandTable, view: StatusView) -> None:
     """Add `status` and `glance`."""
 
     async def status(words: Sequence[str]) -> Reply:
-        if list(words) not in ([], [_COUNTERS]):
-            got = " ".join(words)
-            raise CommandError(f"status takes no arguments but {_COUNTERS}, got {got!r}")
+        if not {_COUNTERS, _KEEP_UNREAD}.issuperset(words):
+            known, got = f"{_COUNTERS} and {_KEEP_UNREAD}", " ".join(words)
+            raise CommandError(f"status takes no arguments but {known}, got {got!r}")
         now = view.status()
-        view.mark_read()
-        return Reply(render_status(now, counters=bool(words)), now)
+        if _KEEP_UNREAD not in words:
+            view.mark_read()
+        return Reply(render_status(now, counters=_COUNTERS in words), now)
 
     async def glance(words: Sequence[str]) -> Reply:
         if list(words) == ["read"]:
